@@ -1,0 +1,68 @@
+# Tulpar. `make help` lists what there is.
+
+CARGO ?= cargo
+PLUGINS := $(notdir $(patsubst %/Cargo.toml,%,$(wildcard plugins/*/Cargo.toml)))
+# Guests have a target folder of their own, so that building them waits for nobody.
+GUESTS := target/guests
+TOOLS := target/tools
+DENY_VERSION := 0.20.2
+
+.DEFAULT_GOAL := help
+.PHONY: help run plugins test ci fmt clippy deny clean target
+
+help: ## Say what there is
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+run: plugins ## Build everything and serve plugins/ on http://127.0.0.1:3000
+	@echo "Building the server; the first time this takes some minutes."
+	$(CARGO) build --locked -p tulpar-runtime
+	@echo
+	@echo "Try it in a browser:       http://127.0.0.1:3000/"
+	@echo "or from the command line:  npx wscat -c ws://127.0.0.1:3000/chat"
+	@echo "                           npx wscat -c 'ws://127.0.0.1:3000/chat-rooms?username=ada'"
+	@echo "                           npx wscat -c 'ws://127.0.0.1:3000/private?token=valid-token'"
+	@echo "Stop it with Ctrl-C."
+	@echo
+	@target/debug/tulpar serve --dev
+
+plugins: target ## Build the example plugins and put the .wasm files into plugins/
+	$(CARGO) build --locked --release --target wasm32-wasip2 --target-dir $(GUESTS) $(addprefix -p ,$(PLUGINS))
+	@for name in $(subst -,_,$(PLUGINS)); do \
+		cmp -s $(GUESTS)/wasm32-wasip2/release/$$name.wasm plugins/$$name.wasm || \
+		{ cp $(GUESTS)/wasm32-wasip2/release/$$name.wasm plugins/.$$name.wasm && mv plugins/.$$name.wasm plugins/$$name.wasm; } || exit 1; \
+	done
+
+test: target ## Build what the tests need and run them all
+	$(CARGO) build --locked -p tulpar-runtime
+	$(CARGO) test --locked --workspace
+
+ci: fmt clippy test deny ## Everything that has to pass before a change is accepted
+
+fmt:
+	$(CARGO) fmt --all --check
+
+clippy: target
+	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
+	$(CARGO) clippy --locked --target wasm32-wasip2 --target-dir $(GUESTS) -p tulpar $(addprefix -p ,$(PLUGINS)) -- -D warnings
+
+deny: $(TOOLS)/bin/cargo-deny ## Check licences, sources and, where its database can be reached, advisories
+	$(TOOLS)/bin/cargo-deny check licenses bans sources
+	@if $(TOOLS)/bin/cargo-deny fetch db >/dev/null 2>&1; then \
+		$(TOOLS)/bin/cargo-deny check advisories; \
+	else \
+		echo "SKIPPED: advisories were not checked, the advisory database cannot be reached"; \
+	fi
+
+$(TOOLS)/bin/cargo-deny:
+	@echo "Building cargo-deny $(DENY_VERSION); this takes some minutes, once."
+	$(CARGO) install --locked --quiet --version $(DENY_VERSION) --root $(TOOLS) cargo-deny
+
+# The toolchain file names the target too; this is for those whose cargo does not come from rustup.
+target:
+	@if command -v rustup >/dev/null; then rustup target add wasm32-wasip2 >/dev/null 2>&1; fi; \
+	test -d "$$(rustc --print target-libdir --target wasm32-wasip2)" || \
+	{ echo "The Rust target wasm32-wasip2 is missing. Install it with: rustup target add wasm32-wasip2"; exit 1; }
+
+clean: ## Remove what was built
+	$(CARGO) clean
+	rm -f plugins/*.wasm

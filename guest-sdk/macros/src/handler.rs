@@ -1,0 +1,64 @@
+//! The impl that an attribute stands on.
+
+use proc_macro2::TokenStream;
+use quote::quote_spanned;
+use syn::spanned::Spanned;
+use syn::{Error, ImplItem, Item, ItemImpl, LitStr, Result, Type};
+
+/// Read `impl TRAIT for T`, refusing what could not become an export.
+pub(crate) fn parse(item: TokenStream, attribute: &str, trait_name: &str) -> Result<ItemImpl> {
+    let place =
+        format!("`#[tulpar::{attribute}]` goes on `impl {trait_name} for YourType {{ .. }}`");
+    let item = match syn::parse2::<Item>(item)? {
+        Item::Impl(item) => item,
+        other => return Err(Error::new_spanned(other, place)),
+    };
+    match &item.trait_ {
+        Some((None, path, _)) if path.segments.last().is_some_and(|s| s.ident == trait_name) => {}
+        Some((_, path, _)) => return Err(Error::new_spanned(path, place)),
+        None => return Err(Error::new_spanned(&item.self_ty, place)),
+    }
+    if !item.generics.params.is_empty() {
+        return Err(Error::new_spanned(
+            &item.generics,
+            "a plugin exports one type: name it, without generics",
+        ));
+    }
+    for function in &item.items {
+        if let ImplItem::Fn(function) = function
+            && let Some(keyword) = &function.sig.asyncness
+        {
+            return Err(Error::new(
+                keyword.span(),
+                "handlers are plain functions: leave `async` out",
+            ));
+        }
+    }
+    Ok(item)
+}
+
+/// How the instance's value is made. A type without `Default` is reported here alone, at the type.
+pub(crate) fn constructor(ty: &Type) -> TokenStream {
+    quote_spanned! {ty.span()=>
+        const NEW: fn() -> #ty = <#ty as ::std::default::Default>::default;
+        // Natively nothing calls the export, and a handler without a use would be reported as dead code.
+        const _: fn() -> #ty = NEW;
+    }
+}
+
+/// The name that was given, or the type's.
+pub(crate) fn name(given: Option<LitStr>, ty: &Type) -> Result<LitStr> {
+    if let Some(given) = given {
+        return Ok(given);
+    }
+    match ty {
+        Type::Path(path) => {
+            let last = path.path.segments.last().expect("a path has segments");
+            Ok(LitStr::new(&last.ident.to_string(), last.ident.span()))
+        }
+        _ => Err(Error::new(
+            ty.span(),
+            "this type has no name of its own: give one with `name = \"..\"`",
+        )),
+    }
+}

@@ -1,0 +1,184 @@
+//! What a handler fails with: any error at all, and the host's own refusals among them.
+
+use std::error::Error as StdError;
+use std::fmt;
+
+use crate::bindings::imports::tulpar::plugin::types;
+
+/// `Result` with the crate's [`Error`].
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Any error, made by `?` from whatever a handler meets.
+///
+/// It does not implement [`std::error::Error`] itself; that is what lets `?` convert every type that does.
+/// Displayed, it is the whole chain of causes in one line, which is also what the operator's log shows when
+/// a handler returns it.
+///
+/// ```
+/// use tulpar::{Error, Result};
+///
+/// fn port(text: &str) -> Result<u16> {
+///     let port = text.parse()?;
+///     if port == 0 {
+///         return Err(Error::msg("port 0 cannot be dialled"));
+///     }
+///     Ok(port)
+/// }
+///
+/// assert_eq!(port("x").unwrap_err().to_string(), "invalid digit found in string");
+/// ```
+pub struct Error(Box<dyn StdError + Send + Sync>);
+
+impl Error {
+    /// An error that is only a text.
+    pub fn msg(message: impl fmt::Display) -> Self {
+        Self(message.to_string().into())
+    }
+
+    /// This error as the cause of a new one that says what was being done.
+    ///
+    /// ```
+    /// let error = tulpar::Error::msg("no such file").context("cannot read the word list");
+    /// assert_eq!(error.to_string(), "cannot read the word list: no such file");
+    /// ```
+    #[must_use]
+    pub fn context(self, message: impl fmt::Display) -> Self {
+        Self(Box::new(Caused {
+            message: message.to_string(),
+            cause: self.0,
+        }))
+    }
+
+    /// The host's refusal, when one is somewhere in the chain.
+    ///
+    /// ```
+    /// use tulpar::{Error, SocketError};
+    ///
+    /// let error = Error::from(SocketError::Backpressure).context("cannot send the score");
+    /// assert_eq!(error.socket_error(), Some(SocketError::Backpressure));
+    /// ```
+    pub fn socket_error(&self) -> Option<SocketError> {
+        self.chain().find_map(|error| error.downcast_ref().copied())
+    }
+
+    fn chain(&self) -> impl Iterator<Item = &(dyn StdError + 'static)> {
+        let first: &(dyn StdError + 'static) = &*self.0;
+        std::iter::successors(Some(first), |&error| error.source())
+    }
+}
+
+impl<E: StdError + Send + Sync + 'static> From<E> for Error {
+    fn from(error: E) -> Self {
+        Self(Box::new(error))
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (depth, error) in self.chain().enumerate() {
+            let separator = if depth == 0 { "" } else { ": " };
+            write!(f, "{separator}{error}")?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+#[derive(Debug)]
+struct Caused {
+    message: String,
+    cause: Box<dyn StdError + Send + Sync>,
+}
+
+impl fmt::Display for Caused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl StdError for Caused {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        Some(&*self.cause)
+    }
+}
+
+/// Why the host did not do what it was asked.
+///
+/// The sizes are the host's defaults; an operator can set others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum SocketError {
+    /// The socket is closing or closed.
+    Closed,
+    /// The message is over the size limit (16 MiB), or the values are over theirs (64 KiB).
+    TooLarge,
+    /// The peer reads too slowly: its outgoing queue is full, the message was not accepted.
+    Backpressure,
+    /// A cap was reached: rooms of a socket (1,000) or of the namespace (100,000), or handles held at once.
+    LimitExceeded,
+    /// A room name is not 1 to 256 bytes without control characters, the values are no JSON, or the payload
+    /// of a ping is over 125 bytes.
+    InvalidArgument,
+}
+
+impl fmt::Display for SocketError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Closed => "the socket is closed",
+            Self::TooLarge => "the message or the values are over the size limit",
+            Self::Backpressure => "the peer reads too slowly, its outgoing queue is full",
+            Self::LimitExceeded => "a limit on rooms or handles was reached",
+            Self::InvalidArgument => "a room name, a JSON text or a ping's payload is not valid",
+        })
+    }
+}
+
+impl StdError for SocketError {}
+
+impl From<types::SocketError> for SocketError {
+    fn from(error: types::SocketError) -> Self {
+        match error {
+            types::SocketError::Closed => Self::Closed,
+            types::SocketError::TooLarge => Self::TooLarge,
+            types::SocketError::Backpressure => Self::Backpressure,
+            types::SocketError::LimitExceeded => Self::LimitExceeded,
+            types::SocketError::InvalidArgument => Self::InvalidArgument,
+        }
+    }
+}
+
+/// A refusal as the crate's error. The generated enum is an error of its own, so `?` would keep that one.
+pub(crate) fn refused(error: types::SocketError) -> Error {
+    SocketError::from(error).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn display_and_debug_show_the_whole_chain() {
+        let error = Error::from(SocketError::Closed)
+            .context("cannot greet")
+            .context("on-open");
+        let expected = "on-open: cannot greet: the socket is closed";
+        assert_eq!(error.to_string(), expected);
+        assert_eq!(format!("{error:?}"), expected);
+    }
+
+    #[test]
+    fn a_refusal_is_found_at_any_depth() {
+        let refusal = || refused(types::SocketError::TooLarge);
+        assert_eq!(refusal().socket_error(), Some(SocketError::TooLarge));
+        assert_eq!(
+            refusal().context("deeper").socket_error(),
+            Some(SocketError::TooLarge)
+        );
+        assert_eq!(Error::msg("something else").socket_error(), None);
+    }
+}

@@ -1,0 +1,92 @@
+//! Write WebSocket handlers and middlewares for the Tulpar server.
+//!
+//! A plugin is a small crate that becomes one WebAssembly component. Drop the `.wasm` file into the server's
+//! `plugins/` folder and it is served.
+//!
+//! ```toml
+//! [package]
+//! name = "chat"
+//! version = "0.1.0"
+//! edition = "2024"
+//!
+//! [lib]
+//! crate-type = ["cdylib"]
+//!
+//! [dependencies]
+//! tulpar = "0.1"
+//! ```
+//!
+//! ```
+//! use tulpar::prelude::*;
+//!
+//! #[derive(Default)]
+//! struct Chat {
+//!     seen: u64,
+//! }
+//!
+//! #[tulpar::namespace(path = "/chat", name = "ChatSocket")]
+//! impl Namespace for Chat {
+//!     fn on_open(&mut self, ws: &Socket<()>) -> Result<()> {
+//!         ws.subscribe("general")?;
+//!         ws.send("Welcome to chat!")
+//!     }
+//!
+//!     fn on_message(&mut self, ws: &Socket<()>, message: Message) -> Result<()> {
+//!         self.seen += 1;
+//!         ws.publish("general", Json(json!({ "number": self.seen, "text": message.to_string() })))?;
+//!         Ok(())
+//!     }
+//! }
+//! # fn main() {}
+//! ```
+//!
+//! ```sh
+//! cargo build --release --target wasm32-wasip2
+//! cp target/wasm32-wasip2/release/chat.wasm path/to/plugins/
+//! ```
+//!
+//! # Where to look
+//! - [`Namespace`]: the handlers of the sockets of one path; [`Socket`]: one connection.
+//! - [`rooms`] and [`sockets`]: everybody else in the namespace.
+//! - [`Middleware`]: decides about requests before they become sockets; it sees them as a [`Context`].
+//! - [`Error`]: what handlers fail with. [`log`]: what the operator reads.
+//!
+//! # Outside a component
+//! Everything compiles natively too, so that a plugin's own logic can be tested with `cargo test`. The host's
+//! functions exist only inside a component: a test that calls one panics.
+//!
+//! # Lints
+//! A component's exports are `unsafe` to define, so the attributes allow that for what they write. A plugin can
+//! `deny` the lint `unsafe_code`, but not `forbid` it.
+
+#[allow(unsafe_code, missing_docs, unreachable_pub, clippy::all)]
+mod bindings;
+mod error;
+pub mod log;
+mod message;
+mod middleware;
+mod namespace;
+#[doc(hidden)]
+#[allow(missing_docs)]
+pub mod private;
+pub mod rooms;
+mod socket;
+pub mod sockets;
+mod time;
+
+pub use error::{Error, Result, SocketError};
+pub use message::{IntoMessage, Json, Message, Payload};
+pub use middleware::{Context, Middleware, Response, Verdict};
+pub use namespace::{CloseEvent, Namespace};
+pub use serde_json::{Value, json};
+pub use socket::Socket;
+pub use time::timestamp;
+pub use tulpar_macros::{middleware, namespace};
+
+/// What a plugin uses: `use tulpar::prelude::*;`
+pub mod prelude {
+    pub use crate::{
+        CloseEvent, Context, Error, Json, Message, Middleware, Namespace, Response, Result, Socket,
+        SocketError, Value, Verdict, json, log, rooms, sockets,
+    };
+}

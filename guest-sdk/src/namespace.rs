@@ -1,0 +1,58 @@
+//! The handlers of a namespace.
+
+use serde::de::DeserializeOwned;
+
+use crate::{Message, Result, Socket};
+
+/// The handlers of the sockets of one path.
+///
+/// Implement it under [`#[tulpar::namespace]`](macro@crate::namespace), which says where it is mounted. The
+/// value is made with [`Default`] at the first event and lives as long as the instance: the host replaces
+/// an instance that trapped or overran its deadline, and its memory goes with it. What must outlive that
+/// belongs to the socket, see [`Socket::set_data`].
+///
+/// The host calls one handler at a time. For one socket: `on_open`, then `on_message` for each message in the
+/// order received, then `on_close`, exactly once.
+pub trait Namespace {
+    /// The values that the middlewares attach to a socket, read with [`Socket::data`]. When an impl leaves it
+    /// out, the attribute makes it `()`.
+    type Data: DeserializeOwned;
+
+    /// A socket has connected. Nothing else of this socket runs before this returns.
+    ///
+    /// # Errors
+    /// An error closes the socket with 1011 and goes to the log, not to the peer.
+    fn on_open(&mut self, ws: &Socket<Self::Data>) -> Result<()> {
+        let _ = ws;
+        Ok(())
+    }
+
+    /// The peer has sent a message.
+    ///
+    /// # Errors
+    /// An error closes the socket with 1011 and goes to the log, not to the peer.
+    fn on_message(&mut self, ws: &Socket<Self::Data>, message: Message) -> Result<()> {
+        let _ = (ws, message);
+        Ok(())
+    }
+
+    /// The socket has closed. It has left its rooms and cannot send; [`Socket::rooms`] still names those it
+    /// was in, and [`Socket::publish`] reaches the others.
+    ///
+    /// # Errors
+    /// An error goes to the log.
+    fn on_close(&mut self, ws: &Socket<Self::Data>, event: CloseEvent) -> Result<()> {
+        let _ = (ws, event);
+        Ok(())
+    }
+}
+
+/// Why a connection ended.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct CloseEvent {
+    /// The close code (RFC 6455, section 7.4) of whoever began the closing handshake. 1005: the peer sent
+    /// none. 1006: the connection dropped without a close frame.
+    pub code: u16,
+    /// The reason that came with the code; empty when there was none.
+    pub reason: String,
+}

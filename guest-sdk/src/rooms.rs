@@ -1,0 +1,39 @@
+//! The rooms of the plugin's namespace. A room exists while it has members.
+
+use crate::bindings::imports::tulpar::plugin::rooms;
+use crate::error::{Result, refused};
+use crate::message::IntoMessage;
+
+/// Send to every member of the room. Returns how many sockets of this node were addressed; none when the
+/// room does not exist. [`Socket::publish`](crate::Socket::publish) leaves the sender out.
+///
+/// # Errors
+/// [`TooLarge`](crate::SocketError::TooLarge), [`InvalidArgument`](crate::SocketError::InvalidArgument).
+pub fn to(room: &str, message: impl IntoMessage) -> Result<u32> {
+    let payload = message.payload()?;
+    rooms::to(room, payload.borrow()).map_err(refused)
+}
+
+/// Send to every socket of the namespace. Returns how many sockets of this node were addressed.
+///
+/// # Errors
+/// [`TooLarge`](crate::SocketError::TooLarge).
+pub fn broadcast(message: impl IntoMessage) -> Result<u32> {
+    let payload = message.payload()?;
+    rooms::broadcast(payload.borrow()).map_err(refused)
+}
+
+/// The ids of the sockets in the room; empty when the room does not exist.
+pub fn members(room: &str) -> Vec<String> {
+    rooms::members(room)
+}
+
+/// The names of all rooms, in no particular order.
+pub fn names() -> Vec<String> {
+    rooms::names()
+}
+
+/// How many sockets are in the room.
+pub fn count(room: &str) -> u32 {
+    rooms::count(room)
+}

@@ -1,0 +1,173 @@
+//! The composition root: from a configuration to a server that runs, and to its end.
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use tokio::net::TcpListener;
+use tokio::sync::mpsc;
+use tokio::time::{interval, timeout};
+
+use crate::backplane::Local;
+use crate::config::Config;
+use crate::hub::CloseCode;
+use crate::ids::NodeId;
+use crate::net::router::Router;
+use crate::net::{self, Busy, Server};
+use crate::plugin::Shared;
+use crate::plugin::catalog::Catalog;
+
+/// How often the plugins folder is looked at for new files. A file is loaded at the second look that finds it the
+/// same.
+const LOOK: Duration = Duration::from_millis(500);
+/// How many sockets are closed at once when the server stops; then others get their turn.
+const CLOSE_BATCH: usize = 256;
+
+/// A server that has loaded its plugins and holds its address.
+pub struct App {
+    config: Config,
+    catalog: Catalog,
+    server: Arc<Server>,
+    listener: TcpListener,
+}
+
+/// How a server ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// Everything was closed in time.
+    Clean,
+    /// Some sockets or handlers were not done when the grace time was over.
+    GraceOver,
+}
+
+impl App {
+    /// Takes the address and loads the plugins. Nothing is served yet.
+    ///
+    /// # Errors
+    /// The address cannot be had, the plugins folder cannot be read, or the sandbox cannot be set up. A plugin that
+    /// cannot be served is no error; see [`App::catalog`].
+    pub async fn new(config: Config) -> Result<Self> {
+        let listener = TcpListener::bind(config.listen)
+            .await
+            .with_context(|| format!("cannot listen on {}", config.listen))?;
+        let shared = Shared::new(&config, Box::new(Local))?;
+        let catalog = Catalog::open(shared, &config.plugins).await?;
+        let node = NodeId::random().context("the operating system has no randomness to give")?;
+        let server = Arc::new(Server::new(node, &config, Router::new(catalog.loaded())));
+        Ok(Self {
+            config,
+            catalog,
+            server,
+            listener,
+        })
+    }
+
+    /// The plugins of the folder.
+    #[must_use]
+    pub fn catalog(&self) -> &Catalog {
+        &self.catalog
+    }
+
+    /// What is served where.
+    #[must_use]
+    pub fn router(&self) -> Arc<Router> {
+        self.server.router()
+    }
+
+    /// The address it holds.
+    ///
+    /// # Errors
+    /// The operating system does not tell.
+    pub fn address(&self) -> Result<SocketAddr> {
+        Ok(self.listener.local_addr()?)
+    }
+
+    /// Serves until `stop` is ready, then closes what is open.
+    pub async fn run(self, stop: impl Future<Output = ()>) -> Ended {
+        let Self {
+            config,
+            catalog,
+            server,
+            listener,
+        } = self;
+        // Nothing is ever sent: the channel closes when nobody is busy any more.
+        let (busy, mut idle) = mpsc::channel(1);
+        tokio::select! {
+            () = net::accept(server.clone(), listener, busy.clone(), stop) => {}
+            never = watch(catalog, &server) => match never {},
+        }
+        tracing::info!("stopping");
+        let drained = timeout(config.timeouts.grace(), drain(&server, busy, &mut idle)).await;
+        match drained {
+            Ok(()) => Ended::Clean,
+            Err(_) => {
+                tracing::warn!(
+                    "not everything was done within {} ms (timeouts.grace-ms)",
+                    config.timeouts.grace_ms
+                );
+                Ended::GraceOver
+            }
+        }
+    }
+}
+
+/// Takes in the plugins that are dropped into the folder.
+async fn watch(mut catalog: Catalog, server: &Server) -> std::convert::Infallible {
+    let mut looks = interval(LOOK);
+    loop {
+        looks.tick().await;
+        let changes = catalog.look_again().await;
+        for file in &changes.stale {
+            tracing::warn!(
+                "{} has changed or gone; what was loaded of it serves until a restart",
+                file.display()
+            );
+        }
+        for (file, refusal) in catalog
+            .refused()
+            .filter(|(file, _)| changes.refused.iter().any(|f| f == file))
+        {
+            tracing::warn!("refused {}: {refusal}", file.display());
+        }
+        if changes.loaded.is_empty() {
+            continue;
+        }
+        for file in &changes.loaded {
+            tracing::info!("loaded {}", file.display());
+        }
+        let router = Router::new(catalog.loaded());
+        for route in router.routes() {
+            let path = route.namespace.sockets().path();
+            if server.router().find(path).is_none() {
+                tracing::info!("serving {path} from {}", route.loaded.plugin.id());
+            }
+        }
+        server.set_router(router);
+    }
+}
+
+/// Closes all sockets, and waits until the last connection has ended.
+async fn drain(server: &Server, busy: Busy, idle: &mut mpsc::Receiver<std::convert::Infallible>) {
+    drop(busy);
+    // A handshake that was under way may still bring a socket; each round closes those that have come.
+    let mut rounds = interval(Duration::from_millis(100));
+    loop {
+        tokio::select! {
+            _ = idle.recv() => return,
+            _ = rounds.tick() => close_all(server).await,
+        }
+    }
+}
+
+async fn close_all(server: &Server) {
+    for route in server.router().routes() {
+        for batch in route.namespace.sockets().sockets().chunks(CLOSE_BATCH) {
+            for socket in batch {
+                socket.close(CloseCode::GoingAway, "Server is stopping");
+            }
+            tokio::task::yield_now().await;
+        }
+    }
+}

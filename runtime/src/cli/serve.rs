@@ -1,0 +1,212 @@
+//! `tulpar serve`.
+
+use std::fmt::Write as _;
+use std::io::{IsTerminal, Write as _};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use clap::Args;
+use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::EnvFilter;
+
+use crate::app::{App, Ended};
+use crate::config::Config;
+
+/// The file that is read when it is there and no other is named.
+const DEFAULT_FILE: &str = "tulpar.toml";
+
+#[derive(Args)]
+#[command(after_help = "\
+Settings come from the flags above, else from the environment (TULPAR_LISTEN, TULPAR_LIMITS_DEADLINE_MS, ...),
+else from the configuration file, else from the defaults; tulpar.toml in the repository lists them all.
+TULPAR_LOG sets what is logged: error, warn, info, debug or trace, or e.g. info,plugin=debug.
+
+Examples:
+  tulpar serve                                    plugins/ on 127.0.0.1:3000
+  tulpar serve --listen 0.0.0.0:8080              reachable from other machines
+  tulpar serve --plugins /srv/tulpar/plugins --config /etc/tulpar.toml
+  tulpar serve --dev                              with a page at / to try the namespaces
+
+Stop it with Ctrl-C or SIGTERM: sockets are closed with 1001 and handlers finish; a second signal stops at once.")]
+pub(super) struct Serve {
+    /// The folder whose .wasm files are served [default: plugins]
+    #[arg(long, value_name = "DIR")]
+    plugins: Option<PathBuf>,
+    /// The address to serve on; port 0 takes a free one [default: 127.0.0.1:3000]
+    #[arg(long, value_name = "ADDR")]
+    listen: Option<SocketAddr>,
+    /// The configuration file [default: tulpar.toml, when there is one]
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// The folder for compiled code [default: .tulpar/cache]
+    #[arg(long, value_name = "DIR")]
+    cache: Option<PathBuf>,
+    /// Serve a page at / to try the namespaces with
+    #[arg(long)]
+    dev: bool,
+}
+
+impl Serve {
+    pub(super) fn run(self) -> Result<ExitCode> {
+        start_log();
+        let config = self.configure()?;
+        let runtime =
+            tokio::runtime::Runtime::new().context("cannot start the threads that serve")?;
+        let ended = runtime.block_on(serve(config))?;
+        // What is still running has had its time.
+        runtime.shutdown_background();
+        Ok(match ended {
+            Ended::Clean => ExitCode::SUCCESS,
+            Ended::GraceOver => ExitCode::FAILURE,
+        })
+    }
+
+    fn configure(self) -> Result<Config> {
+        let default = PathBuf::from(DEFAULT_FILE);
+        let file = self.config.or_else(|| default.exists().then_some(default));
+        let environment = std::env::vars_os()
+            .filter_map(|(key, value)| Some((key.into_string().ok()?, value.into_string().ok()?)));
+        let mut config = Config::load(file.as_deref(), environment)?;
+        config.plugins = self.plugins.unwrap_or(config.plugins);
+        config.listen = self.listen.unwrap_or(config.listen);
+        config.cache = self.cache.unwrap_or(config.cache);
+        config.dev |= self.dev;
+        Ok(config)
+    }
+}
+
+fn start_log() {
+    let filter = EnvFilter::try_from_env("TULPAR_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .init();
+}
+
+async fn serve(config: Config) -> Result<Ended> {
+    let plugins = config.plugins.clone();
+    let dev = config.dev;
+    let mut terminate = signal(SignalKind::terminate()).context("cannot wait for SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("cannot wait for SIGINT")?;
+    let app = App::new(config).await?;
+    let address = app.address()?;
+    let mut report = report(&app, &plugins);
+    _ = writeln!(report, "listening on http://{address}");
+    if dev {
+        _ = writeln!(report, "try it in a browser: http://{address}/");
+    }
+    // Nobody has to read this.
+    let _ = std::io::stdout().write_all(report.as_bytes());
+
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    tokio::spawn(async move {
+        let mut next =
+            async || tokio::select! { _ = terminate.recv() => {}, _ = interrupt.recv() => {} };
+        next().await;
+        let _ = stop.send(());
+        next().await;
+        tracing::warn!("stopped at once by a second signal");
+        std::process::exit(1);
+    });
+    Ok(app.run(async { _ = stopped.await }).await)
+}
+
+/// What is served, what waits and what is refused.
+fn report(app: &App, folder: &std::path::Path) -> String {
+    let router = app.router();
+    let mut namespaces = vec![["PATH", "NAME", "MIDDLEWARES", "FILE"].map(String::from)];
+    for route in router.routes() {
+        let Some(descriptor) = &route.loaded.namespace else {
+            continue;
+        };
+        namespaces.push([
+            descriptor.sockets.path().to_owned(),
+            descriptor.name.clone(),
+            or_dash(descriptor.middlewares.join(" > ")),
+            route.loaded.plugin.id().to_string(),
+        ]);
+    }
+    let mut middlewares = vec![["MIDDLEWARE", "FILE"].map(String::from)];
+    for loaded in app.catalog().loaded() {
+        if let Some(name) = &loaded.middleware {
+            let tenant = loaded
+                .plugin
+                .id()
+                .tenant
+                .as_ref()
+                .map(|tenant| format!(" (of {tenant})"));
+            middlewares.push([
+                format!("{name}{}", tenant.unwrap_or_default()),
+                loaded.plugin.id().to_string(),
+            ]);
+        }
+    }
+
+    let mut text = String::new();
+    if namespaces.len() == 1 && middlewares.len() == 1 {
+        _ = writeln!(
+            text,
+            "no plugins in {}: drop .wasm files there, also while the server runs",
+            folder.display()
+        );
+    }
+    if namespaces.len() > 1 {
+        text += &table(&namespaces);
+        text.push('\n');
+    }
+    if middlewares.len() > 1 {
+        text += &table(&middlewares);
+        text.push('\n');
+    }
+    for waiting in router.waiting() {
+        let missing: Vec<_> = waiting
+            .missing
+            .iter()
+            .map(|name| format!("`{name}`"))
+            .collect();
+        _ = writeln!(
+            text,
+            "not served {} ({}): missing middleware {}",
+            waiting.path,
+            waiting.loaded.plugin.id(),
+            missing.join(", ")
+        );
+    }
+    for (file, refusal) in app.catalog().refused() {
+        let file = file.strip_prefix(folder).unwrap_or(file);
+        _ = writeln!(text, "refused {}: {refusal}", file.display());
+    }
+    text
+}
+
+fn or_dash(text: String) -> String {
+    if text.is_empty() {
+        "-".to_owned()
+    } else {
+        text
+    }
+}
+
+/// Rows in aligned columns, two spaces apart.
+fn table<const N: usize>(rows: &[[String; N]]) -> String {
+    let width = |column: usize| {
+        rows.iter()
+            .map(|row| row[column].chars().count())
+            .max()
+            .unwrap_or(0)
+    };
+    let widths: Vec<_> = (0..N).map(width).collect();
+    let mut text = String::new();
+    for row in rows {
+        let mut line = String::new();
+        for (cell, width) in row.iter().zip(&widths) {
+            _ = write!(line, "{cell:width$}  ");
+        }
+        text += line.trim_end();
+        text.push('\n');
+    }
+    text
+}

@@ -1,0 +1,449 @@
+//! Every setting: its key in `tulpar.toml`, its default, its unit and where the number comes from.
+//!
+//! A value is taken from the command line, else from the environment, else from the file, else from the default.
+//! In the environment the setting `limits.deadline-ms` is called `TULPAR_LIMITS_DEADLINE_MS`. Everything is checked
+//! before the server binds or loads anything.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use toml::{Table, Value};
+
+/// The whole configuration.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Config {
+    /// The address to serve on; port 0 takes a free one.
+    pub listen: SocketAddr,
+    /// The folder whose `.wasm` files are served.
+    pub plugins: PathBuf,
+    /// The folder for compiled code. It is made with access for its owner alone; whoever can write to it can run code
+    /// in the host.
+    pub cache: PathBuf,
+    /// Development: serve the try-it page at `/`.
+    pub dev: bool,
+    /// What a plugin or a client may use.
+    pub limits: Limits,
+    /// How long things may take.
+    pub timeouts: Timeouts,
+}
+
+/// What a plugin or a client may use at most.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Limits {
+    /// Size of a plugin's file.
+    pub max_plugin_bytes: u64,
+    /// Linear memory of one instance.
+    pub instance_memory_bytes: usize,
+    /// Instances alive at once. It reserves address space, not memory: 4 GiB each.
+    pub instances: u32,
+    /// Time a call into a plugin may take: what the guest computes and what it waits for count together.
+    pub deadline_ms: u32,
+    /// Sockets that an instance may hold at once, beside the one whose event it handles.
+    pub handles: usize,
+    /// Size of a message, in either direction, put together from its fragments.
+    pub max_message_bytes: usize,
+    /// What may wait to be written to one socket. A single message that finds the queue empty may exceed it.
+    pub outbox_bytes: usize,
+    /// Rooms that one socket may be in.
+    pub rooms_per_socket: usize,
+    /// Rooms that may exist in one namespace.
+    pub rooms_per_namespace: usize,
+    /// Size of the folder for compiled code; over it, what was not used for longest goes.
+    pub cache_bytes: u64,
+    /// Size of a request's head: the request line and its headers.
+    pub request_head_bytes: usize,
+}
+
+/// How long things may take.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Timeouts {
+    /// From accepting a connection to its whole request head, and from one request to the next.
+    pub handshake_ms: u64,
+    /// From our close frame to the end of the closing handshake.
+    pub close_ms: u64,
+    /// From the signal to stop to the end of the process.
+    pub grace_ms: u64,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 3000)),
+            plugins: "plugins".into(),
+            cache: ".tulpar/cache".into(),
+            dev: false,
+            limits: Limits::default(),
+            timeouts: Timeouts::default(),
+        }
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            // A TypeScript or Python component carries its engine: 12 to 18 MB.
+            max_plugin_bytes: 32 << 20,
+            instance_memory_bytes: 64 << 20,
+            instances: 1000,
+            deadline_ms: 50,
+            handles: 1024,
+            // Bun's `maxPayloadLength`.
+            max_message_bytes: 16 << 20,
+            outbox_bytes: 1 << 20,
+            rooms_per_socket: 1000,
+            rooms_per_namespace: 100_000,
+            cache_bytes: 1 << 30,
+            request_head_bytes: 16 << 10,
+        }
+    }
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self {
+            handshake_ms: 5_000,
+            close_ms: 5_000,
+            grace_ms: 10_000,
+        }
+    }
+}
+
+impl Timeouts {
+    /// `handshake-ms` as a duration.
+    #[must_use]
+    pub fn handshake(&self) -> Duration {
+        Duration::from_millis(self.handshake_ms)
+    }
+
+    /// `close-ms` as a duration.
+    #[must_use]
+    pub fn close(&self) -> Duration {
+        Duration::from_millis(self.close_ms)
+    }
+
+    /// `grace-ms` as a duration.
+    #[must_use]
+    pub fn grace(&self) -> Duration {
+        Duration::from_millis(self.grace_ms)
+    }
+}
+
+/// Why a configuration is refused.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file is not there or not readable.
+    #[error("cannot read the configuration {path}")]
+    Unreadable {
+        /// Which file.
+        path: PathBuf,
+        /// What the operating system says.
+        source: std::io::Error,
+    },
+    /// The file is no TOML.
+    #[error("{path} is not valid TOML")]
+    Syntax {
+        /// Which file.
+        path: PathBuf,
+        /// Where and what.
+        source: Box<toml::de::Error>,
+    },
+    /// There is no such setting.
+    #[error("{origin}: there is no setting `{key}`{}", .nearest.as_ref().map(|n| format!("; did you mean `{n}`?")).unwrap_or_default())]
+    UnknownKey {
+        /// Where it was said: the file, or `environment`.
+        origin: String,
+        /// The key, with its table.
+        key: String,
+        /// The setting whose name is most like it.
+        nearest: Option<String>,
+    },
+    /// A value does not fit its setting.
+    #[error("{origin}: {reason}")]
+    Invalid {
+        /// Where it was said.
+        origin: String,
+        /// What does not fit.
+        reason: String,
+    },
+}
+
+impl Config {
+    /// The settings of `file` (when there is one) over the defaults, with those of `environment` over both.
+    ///
+    /// # Errors
+    /// The file cannot be read or parsed, a key is unknown, a value is of the wrong type or out of its range.
+    pub fn load(
+        file: Option<&Path>,
+        environment: impl IntoIterator<Item = (String, String)>,
+    ) -> Result<Self, ConfigError> {
+        let mut settings = to_table(&Self::default());
+        if let Some(path) = file {
+            let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Unreadable {
+                path: path.into(),
+                source,
+            })?;
+            let said: Table = toml::from_str(&text).map_err(|source| ConfigError::Syntax {
+                path: path.into(),
+                source: Box::new(source),
+            })?;
+            overlay(&mut settings, said, "", &path.display().to_string())?;
+        }
+        for (key, text) in environment {
+            overlay_variable(&mut settings, &key, &text);
+        }
+        let origin = "configuration".to_owned();
+        let config: Self =
+            Value::Table(settings)
+                .try_into()
+                .map_err(|error: toml::de::Error| ConfigError::Invalid {
+                    origin: origin.clone(),
+                    reason: error.message().to_owned(),
+                })?;
+        match config.problem() {
+            Some(reason) => Err(ConfigError::Invalid { origin, reason }),
+            None => Ok(config),
+        }
+    }
+
+    /// What is wrong with the values; none when they fit.
+    fn problem(&self) -> Option<String> {
+        let Limits {
+            max_plugin_bytes,
+            instance_memory_bytes,
+            instances,
+            deadline_ms,
+            handles: _,
+            max_message_bytes,
+            outbox_bytes,
+            rooms_per_socket: _,
+            rooms_per_namespace: _,
+            cache_bytes: _,
+            request_head_bytes,
+        } = self.limits;
+        let ranges = [
+            ("limits.max-plugin-bytes", max_plugin_bytes, 1, 1 << 30),
+            (
+                "limits.instance-memory-bytes",
+                instance_memory_bytes as u64,
+                1 << 16,
+                1 << 32,
+            ),
+            ("limits.instances", u64::from(instances), 1, 10_000),
+            ("limits.deadline-ms", u64::from(deadline_ms), 1, 60_000),
+            (
+                "limits.max-message-bytes",
+                max_message_bytes as u64,
+                1,
+                1 << 30,
+            ),
+            ("limits.outbox-bytes", outbox_bytes as u64, 1, 1 << 30),
+            (
+                "limits.request-head-bytes",
+                request_head_bytes as u64,
+                8 << 10,
+                1 << 20,
+            ),
+            (
+                "timeouts.handshake-ms",
+                self.timeouts.handshake_ms,
+                1,
+                3_600_000,
+            ),
+            ("timeouts.close-ms", self.timeouts.close_ms, 1, 3_600_000),
+            ("timeouts.grace-ms", self.timeouts.grace_ms, 1, 3_600_000),
+        ];
+        let (key, value, least, most) = ranges
+            .into_iter()
+            .find(|&(_, value, least, most)| value < least || value > most)?;
+        Some(format!("`{key}` is {value}; it must be {least} to {most}"))
+    }
+}
+
+fn to_table(config: &Config) -> Table {
+    Table::try_from(config).expect("the default configuration is a table of plain values")
+}
+
+/// Puts what a file says over the known settings. A key that is not among them is refused.
+fn overlay(
+    settings: &mut Table,
+    said: Table,
+    prefix: &str,
+    origin: &str,
+) -> Result<(), ConfigError> {
+    for (key, value) in said {
+        let full = format!("{prefix}{key}");
+        match (settings.get_mut(&key), value) {
+            (Some(Value::Table(inner)), Value::Table(said)) => {
+                overlay(inner, said, &format!("{full}."), origin)?;
+            }
+            (Some(known), value) if known.same_type(&value) => *known = value,
+            (Some(known), value) => {
+                return Err(ConfigError::Invalid {
+                    origin: origin.to_owned(),
+                    reason: format!(
+                        "`{full}` is of type {}; it must be of type {}",
+                        value.type_str(),
+                        known.type_str()
+                    ),
+                });
+            }
+            (None, _) => {
+                return Err(ConfigError::UnknownKey {
+                    origin: origin.to_owned(),
+                    nearest: nearest(&full),
+                    key: full,
+                });
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Puts a variable of the environment over the setting it names; one that names none is somebody else's.
+fn overlay_variable(settings: &mut Table, variable: &str, text: &str) {
+    for path in names(settings, "") {
+        if variable != format!("TULPAR_{}", path.replace(['.', '-'], "_").to_uppercase()) {
+            continue;
+        }
+        let slot =
+            path.split('.')
+                .try_fold(&mut *settings, |table, part| match table.get_mut(part) {
+                    Some(Value::Table(inner)) => Ok(inner),
+                    other => Err(other),
+                });
+        if let Err(Some(slot)) = slot {
+            *slot = match slot {
+                Value::Integer(_) => text
+                    .parse()
+                    .map_or_else(|_| Value::String(text.into()), Value::Integer),
+                Value::Boolean(_) => text
+                    .parse()
+                    .map_or_else(|_| Value::String(text.into()), Value::Boolean),
+                _ => Value::String(text.into()),
+            };
+        }
+    }
+}
+
+/// The full names of all settings.
+fn names(table: &Table, prefix: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    for (key, value) in table {
+        let full = format!("{prefix}{key}");
+        match value {
+            Value::Table(inner) => found.extend(names(inner, &format!("{full}."))),
+            _ => found.push(full),
+        }
+    }
+    found
+}
+
+fn nearest(key: &str) -> Option<String> {
+    names(&to_table(&Config::default()), "")
+        .into_iter()
+        .map(|path| {
+            // A key in the wrong table is as near as one that is misspelt.
+            let last = |k: &str| k.rsplit('.').next().unwrap_or_default().to_owned();
+            let likeness = strsim::jaro_winkler(&path, key)
+                .max(strsim::jaro_winkler(&last(&path), &last(key)));
+            (likeness, path)
+        })
+        .filter(|(likeness, _)| *likeness > 0.7)
+        .max_by(|a, b| a.0.total_cmp(&b.0))
+        .map(|(_, path)| path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn from_text(text: &str) -> Result<Config, ConfigError> {
+        let mut settings = to_table(&Config::default());
+        overlay(&mut settings, toml::from_str(text).unwrap(), "", "test")?;
+        Ok(Value::Table(settings).try_into().unwrap())
+    }
+
+    #[test]
+    fn what_is_not_said_keeps_its_default() {
+        let config = from_text("[limits]\ndeadline-ms = 7").unwrap();
+        assert_eq!(config.limits.deadline_ms, 7);
+        assert_eq!(config.limits.outbox_bytes, Limits::default().outbox_bytes);
+    }
+
+    #[test]
+    fn an_unknown_key_names_the_nearest_known_one() {
+        for (text, meant) in [
+            ("lisen = 'x'", "listen"),
+            ("[limits]\ndeadline = 5", "limits.deadline-ms"),
+            ("deadline-ms = 5", "limits.deadline-ms"),
+        ] {
+            match from_text(text) {
+                Err(ConfigError::UnknownKey { nearest, .. }) => {
+                    assert_eq!(nearest.as_deref(), Some(meant))
+                }
+                other => panic!("{text}: {other:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn a_value_of_the_wrong_type_is_refused() {
+        for text in ["listen = 3", "limits = 3", "dev = 'yes'", "listen = {}"] {
+            assert!(
+                matches!(from_text(text), Err(ConfigError::Invalid { .. })),
+                "{text}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_environment_goes_over_the_file() {
+        let said =
+            |key: &str, value: &str| Config::load(None, [(key.to_owned(), value.to_owned())]);
+        assert_eq!(
+            said("TULPAR_LIMITS_DEADLINE_MS", "9")
+                .unwrap()
+                .limits
+                .deadline_ms,
+            9
+        );
+        assert!(said("TULPAR_DEV", "true").unwrap().dev);
+        assert!(said("TULPAR_LIMITS_DEADLINE_MS", "soon").is_err());
+        assert_eq!(
+            said("TULPAR_SOMETHING_ELSE", "9").unwrap(),
+            Config::default()
+        );
+    }
+
+    #[test]
+    fn a_range_holds_at_its_ends() {
+        let deadline = |ms: i64| {
+            Config::load(
+                None,
+                [("TULPAR_LIMITS_DEADLINE_MS".to_owned(), ms.to_string())],
+            )
+        };
+        assert!(deadline(0).is_err());
+        assert!(deadline(1).is_ok());
+        assert!(deadline(60_000).is_ok());
+        assert!(deadline(60_001).is_err());
+        assert!(deadline(-1).is_err());
+    }
+
+    #[test]
+    fn the_example_file_names_every_setting_with_its_default() {
+        let example = include_str!("../../tulpar.toml");
+        let settings: String = example
+            .lines()
+            .filter_map(|line| line.strip_prefix('#').filter(|rest| !rest.starts_with(' ')))
+            .map(|line| format!("{line}\n"))
+            .collect();
+        let said: Table = toml::from_str(&settings).unwrap();
+        assert_eq!(said, to_table(&Config::default()));
+    }
+}

@@ -1,0 +1,253 @@
+//! From bytes to frames (RFC 6455, section 5).
+//!
+//! It neither reads nor waits: it looks at what has been read and says what it is or what is missing, so that a reader
+//! can be interrupted at any point. fastwebsockets' own reader can not be, reserves a payload's memory from its header
+//! alone, lets unmasked frames pass and keeps 8 KiB per connection; its unmasking serves here.
+
+use bytes::{Buf, BytesMut};
+use fastwebsockets::OpCode;
+
+use crate::hub::{CloseCode, MAX_CONTROL_PAYLOAD, is_sendable};
+
+/// Two bytes, eight of an extended length, four of the mask.
+pub(super) const MAX_HEADER: usize = 14;
+
+/// One frame of a peer, unmasked.
+#[derive(Debug, PartialEq)]
+pub(super) struct Frame {
+    pub(super) fin: bool,
+    pub(super) opcode: OpCode,
+    pub(super) payload: BytesMut,
+}
+
+/// What is known when a header has been read.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Header {
+    pub(super) fin: bool,
+    pub(super) opcode: OpCode,
+    pub(super) payload_len: usize,
+    mask: [u8; 4],
+}
+
+/// How a peer broke the protocol or a limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ProtocolError {
+    /// An extension's bit without an extension.
+    #[error("Reserved bits are set")]
+    ReservedBits,
+    /// An opcode that means nothing.
+    #[error("Unknown opcode")]
+    UnknownOpcode,
+    /// A client's frame has to be masked.
+    #[error("Frame is not masked")]
+    NotMasked,
+    /// A length that a shorter form would hold, or one over 63 bits.
+    #[error("Invalid length")]
+    InvalidLength,
+    /// A control frame in pieces.
+    #[error("Control frame is fragmented")]
+    FragmentedControl,
+    /// A control frame over 125 bytes.
+    #[error("Control frame is too large")]
+    LargeControl,
+    /// A continuation of nothing.
+    #[error("Continuation without a beginning")]
+    StrayContinuation,
+    /// A new message in the middle of another.
+    #[error("Message inside a fragmented message")]
+    NestedMessage,
+    /// A close frame of one byte, or with a code that may not be sent.
+    #[error("Invalid close frame")]
+    InvalidClose,
+    /// Text that is not UTF-8.
+    #[error("Invalid UTF-8")]
+    InvalidText,
+    /// A message over `limits.max-message-bytes`.
+    #[error("Message is too big")]
+    MessageTooBig,
+}
+
+impl ProtocolError {
+    /// The code that the connection is closed with for it.
+    #[must_use]
+    pub fn close_code(self) -> CloseCode {
+        match self {
+            Self::InvalidText => CloseCode::InvalidPayload,
+            Self::MessageTooBig => CloseCode::MessageTooBig,
+            _ => CloseCode::ProtocolError,
+        }
+    }
+}
+
+impl Header {
+    /// Takes a header off the front of `buffer`; none while it is not all there.
+    pub(super) fn take(buffer: &mut BytesMut) -> Result<Option<Self>, ProtocolError> {
+        let &[first, second, ..] = buffer.as_ref() else {
+            return Ok(None);
+        };
+        let fin = first & 0x80 != 0;
+        if first & 0x70 != 0 {
+            return Err(ProtocolError::ReservedBits);
+        }
+        let opcode = OpCode::try_from(first & 0x0f).map_err(|_| ProtocolError::UnknownOpcode)?;
+        if second & 0x80 == 0 {
+            return Err(ProtocolError::NotMasked);
+        }
+        let short = second & 0x7f;
+        if matches!(opcode, OpCode::Close | OpCode::Ping | OpCode::Pong) {
+            if !fin {
+                return Err(ProtocolError::FragmentedControl);
+            }
+            if usize::from(short) > MAX_CONTROL_PAYLOAD {
+                return Err(ProtocolError::LargeControl);
+            }
+        }
+        let extended = match short {
+            126 => 2,
+            127 => 8,
+            _ => 0,
+        };
+        if buffer.len() < 2 + extended + 4 {
+            return Ok(None);
+        }
+        buffer.advance(2);
+        let payload_len = match extended {
+            2 => u64::from(buffer.get_u16()),
+            8 => buffer.get_u64(),
+            _ => u64::from(short),
+        };
+        let smallest = match extended {
+            2 => 126,
+            8 => 0x1_0000,
+            _ => 0,
+        };
+        if payload_len < smallest || payload_len >> 63 != 0 {
+            return Err(ProtocolError::InvalidLength);
+        }
+        Ok(Some(Self {
+            fin,
+            opcode,
+            payload_len: usize::try_from(payload_len).map_err(|_| ProtocolError::MessageTooBig)?,
+            mask: buffer.get_u32().to_be_bytes(),
+        }))
+    }
+
+    /// Takes the payload off the front of `buffer` and unmasks it; none while it is not all there.
+    pub(super) fn take_payload(self, buffer: &mut BytesMut) -> Option<Frame> {
+        if buffer.len() < self.payload_len {
+            return None;
+        }
+        let mut payload = buffer.split_to(self.payload_len);
+        fastwebsockets::unmask(&mut payload, self.mask);
+        Some(Frame {
+            fin: self.fin,
+            opcode: self.opcode,
+            payload,
+        })
+    }
+}
+
+/// The code and the reason of a close frame; no code when it is empty.
+pub(super) fn parse_close(payload: &[u8]) -> Result<(Option<u16>, String), ProtocolError> {
+    if payload.is_empty() {
+        return Ok((None, String::new()));
+    }
+    let Some((&code, reason)) = payload.split_first_chunk() else {
+        return Err(ProtocolError::InvalidClose);
+    };
+    let code = u16::from_be_bytes(code);
+    if !is_sendable(code) {
+        return Err(ProtocolError::InvalidClose);
+    }
+    let reason = std::str::from_utf8(reason).map_err(|_| ProtocolError::InvalidText)?;
+    Ok((Some(code), reason.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn masked(first: u8, payload: &[u8]) -> BytesMut {
+        let mut bytes = BytesMut::from(&[first, 0x80 | payload.len() as u8, 1, 2, 3, 4][..]);
+        bytes.extend(
+            payload
+                .iter()
+                .zip([1, 2, 3, 4].iter().cycle())
+                .map(|(byte, mask)| byte ^ mask),
+        );
+        bytes
+    }
+
+    fn header(bytes: &[u8]) -> Result<Option<Header>, ProtocolError> {
+        Header::take(&mut BytesMut::from(bytes))
+    }
+
+    #[test]
+    fn c8_a_frame_that_comes_byte_by_byte_is_the_frame() {
+        let whole = masked(0x81, b"hello");
+        let mut buffer = BytesMut::new();
+        let mut found = None;
+        let mut frame = None;
+        for byte in whole {
+            assert_eq!(frame, None);
+            buffer.extend([byte]);
+            if found.is_none() {
+                found = Header::take(&mut buffer).unwrap();
+            }
+            frame = found.and_then(|header| header.take_payload(&mut buffer));
+        }
+        assert_eq!(&frame.unwrap().payload[..], b"hello");
+        assert!(buffer.is_empty());
+    }
+
+    #[test]
+    fn c8_what_a_client_must_not_send_is_refused() {
+        for (bytes, error) in [
+            (&[0xc1, 0x80][..], ProtocolError::ReservedBits),
+            (&[0x83, 0x80], ProtocolError::UnknownOpcode),
+            (&[0x81, 0x05], ProtocolError::NotMasked),
+            (&[0x09, 0x80], ProtocolError::FragmentedControl),
+            (&[0x89, 0x80 | 126], ProtocolError::LargeControl),
+            (&[0x88, 0x80 | 127], ProtocolError::LargeControl),
+            (
+                &[0x82, 0x80 | 126, 0, 125, 0, 0, 0, 0],
+                ProtocolError::InvalidLength,
+            ),
+            (
+                &[0x82, 0x80 | 127, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 0, 0, 0, 0],
+                ProtocolError::InvalidLength,
+            ),
+            (
+                &[0x82, 0xff, 0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0],
+                ProtocolError::InvalidLength,
+            ),
+        ] {
+            assert_eq!(header(bytes).unwrap_err(), error, "{bytes:?}");
+        }
+        assert_eq!(
+            header(&masked(0x89, &[0; 125]))
+                .unwrap()
+                .unwrap()
+                .payload_len,
+            125
+        );
+    }
+
+    #[test]
+    fn c8_close_frames_are_checked() {
+        assert_eq!(parse_close(&[]), Ok((None, String::new())));
+        assert_eq!(parse_close(&[3]), Err(ProtocolError::InvalidClose));
+        assert_eq!(parse_close(b"\x0f\xa0bye"), Ok((Some(4000), "bye".into())));
+        assert_eq!(
+            parse_close(b"\x03\xe8\xff"),
+            Err(ProtocolError::InvalidText)
+        );
+        let refused = |code: u16| parse_close(&code.to_be_bytes()).is_err();
+        for code in [0, 999, 1004, 1005, 1006, 1015, 1016, 2999, 5000, 65535] {
+            assert!(refused(code), "{code}");
+        }
+        for code in [1000, 1003, 1007, 1011, 1014, 3000, 4999] {
+            assert!(!refused(code), "{code}");
+        }
+    }
+}

@@ -1,0 +1,221 @@
+//! One connection after its upgrade: from bytes to messages to the handler, and from the outbox to bytes.
+//!
+//! Reading and writing share one task. Reading comes first: all that it has the handler send waits in the outbox when
+//! the writing half gets its turn, and leaves in one write.
+
+mod assembler;
+mod decoder;
+mod reader;
+mod writer;
+
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use bytes::BytesMut;
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+use tokio::net::tcp::ReadHalf;
+use tokio::time::timeout;
+
+pub use self::decoder::ProtocolError;
+use self::reader::{Incoming, Reader};
+use crate::config::Config;
+use crate::hub::{CloseCode, Frame, Socket, State};
+use crate::message::{CloseEvent, Message};
+use crate::namespace::{HandlerFailed, Namespace};
+
+/// What a connection needs to know of the configuration.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings {
+    max_message_bytes: usize,
+    close_timeout: Duration,
+}
+
+impl From<&Config> for Settings {
+    fn from(config: &Config) -> Self {
+        Self {
+            max_message_bytes: config.limits.max_message_bytes,
+            close_timeout: config.timeouts.close(),
+        }
+    }
+}
+
+/// Serves an upgraded connection to its end. `received` is what came behind the request.
+///
+/// Not cancel-safe: on-close would not run.
+pub async fn serve(
+    mut stream: TcpStream,
+    received: BytesMut,
+    namespace: Arc<Namespace>,
+    socket: Arc<Socket>,
+    settings: Settings,
+) {
+    let (read, mut write) = stream.split();
+    let mut conversation = Conversation {
+        reader: Reader::new(read, received, settings.max_message_bytes),
+        namespace: &namespace,
+        socket: &socket,
+        settings,
+    };
+    {
+        let mut conversing = pin!(conversation.run());
+        let mut writing = pin!(writer::run(&mut write, socket.outbox()));
+        let mut written = false;
+        poll_fn(|cx| {
+            let ended = conversing.as_mut().poll(cx);
+            if !written && let Poll::Ready(outcome) = writing.as_mut().poll(cx) {
+                written = true;
+                if outcome.is_err() {
+                    socket.outbox().abort();
+                }
+            }
+            ended
+        })
+        .await;
+        // The last frames, the close frame among them, get a moment more.
+        if !written && socket.outbox().state() != State::Aborted {
+            let flushed = timeout(settings.close_timeout, writing).await;
+            if !matches!(flushed, Ok(Ok(()))) {
+                socket.outbox().abort();
+            }
+        }
+    }
+    if socket.outbox().state() != State::Aborted {
+        // Closing with bytes unread would reset the connection and could cost the peer our last frames.
+        let _ = write.shutdown().await;
+        let _ = timeout(settings.close_timeout, conversation.reader.discard()).await;
+    }
+}
+
+/// The life of a socket, from on-open to on-close.
+struct Conversation<'a> {
+    reader: Reader<ReadHalf<'a>>,
+    namespace: &'a Namespace,
+    socket: &'a Arc<Socket>,
+    settings: Settings,
+}
+
+impl Conversation<'_> {
+    async fn run(&mut self) {
+        let event = self.talk().await;
+        // Whatever ended it, nothing more is accepted from here on.
+        self.socket.outbox().close(Frame::close(None, ""));
+        self.namespace.close(self.socket, &event).await;
+    }
+
+    /// Opens the socket and handles its messages until it ends, and says how it ended.
+    async fn talk(&mut self) -> CloseEvent {
+        if let Err(failed) = self.namespace.open(self.socket).await {
+            self.tell(failed);
+        }
+        loop {
+            // A peer that sends faster than it reads waits here for its own answers to leave.
+            poll_fn(|cx| self.socket.outbox().poll_writable(cx)).await;
+            let incoming = {
+                let mut next = pin!(self.reader.next());
+                poll_fn(|cx| match self.socket.outbox().poll_closing(cx) {
+                    Poll::Ready(()) => Poll::Ready(None),
+                    Poll::Pending => next.as_mut().poll(cx).map(Some),
+                })
+                .await
+            };
+            let Some(incoming) = incoming else {
+                return self.closing_handshake().await;
+            };
+            match incoming {
+                Ok(Incoming::Message(message)) => {
+                    let handled = match message.content() {
+                        Ok(content) => self.namespace.message(self.socket, content).await,
+                        Err(error) => return self.fail(error),
+                    };
+                    if let Err(failed) = handled {
+                        self.tell(failed);
+                    }
+                }
+                Ok(Incoming::Ping(payload)) => {
+                    // When it is not accepted the socket is closing, which the next round sees.
+                    let _ = self.socket.send(Frame::pong(&payload));
+                }
+                Ok(Incoming::Pong) => {}
+                Ok(Incoming::Close(code, reason)) => {
+                    self.socket.outbox().close(Frame::close(code, ""));
+                    return peer_closed(code, reason);
+                }
+                Ok(Incoming::End) => return self.dropped(),
+                Err(error) => return self.fail(error),
+            }
+        }
+    }
+
+    /// Waits for the peer's answer to our close frame, leaving aside what it sent before.
+    async fn closing_handshake(&mut self) -> CloseEvent {
+        let answered = async {
+            loop {
+                if self.socket.outbox().state() == State::Aborted {
+                    return None;
+                }
+                match self.reader.next().await {
+                    Ok(Incoming::Close(code, reason)) => return Some(peer_closed(code, reason)),
+                    Ok(Incoming::End) => return None,
+                    Ok(_) => {}
+                    Err(error) => {
+                        return Some(CloseEvent {
+                            code: error.close_code() as u16,
+                            reason: error.to_string(),
+                        });
+                    }
+                }
+            }
+        };
+        let aborted = poll_fn(|cx| self.socket.outbox().poll_aborted(cx));
+        let outcome = tokio::select! {
+            answer = timeout(self.settings.close_timeout, answered) => answer.ok().flatten(),
+            () = aborted => None,
+        };
+        outcome.unwrap_or_else(|| self.dropped())
+    }
+
+    /// The connection is gone, or as good as gone.
+    fn dropped(&self) -> CloseEvent {
+        self.socket.outbox().abort();
+        CloseEvent {
+            code: 1006,
+            reason: String::new(),
+        }
+    }
+
+    /// The peer broke the protocol or a limit: it is told why, and not listened to any more.
+    fn fail(&self, error: ProtocolError) -> CloseEvent {
+        tracing::debug!(ns = self.namespace.sockets().path(), conn = %self.socket.id(), "{error}");
+        let reason = error.to_string();
+        self.socket.close(error.close_code(), &reason);
+        CloseEvent {
+            code: error.close_code() as u16,
+            reason,
+        }
+    }
+
+    /// Tells the peer that its handler failed, and begins to close.
+    fn tell(&self, _: HandlerFailed) {
+        let error = serde_json::json!({
+            "type": "error",
+            "message": "Server error occurred",
+            "timestamp": humantime::format_rfc3339_millis(std::time::SystemTime::now()).to_string(),
+        });
+        // When it is not accepted the socket is closing already.
+        let _ = self
+            .socket
+            .send(Frame::message(Message::Text(&error.to_string())));
+        self.socket.close(CloseCode::InternalError, "Handler error");
+    }
+}
+
+fn peer_closed(code: Option<u16>, reason: String) -> CloseEvent {
+    CloseEvent {
+        code: code.unwrap_or(1005),
+        reason,
+    }
+}

@@ -1,0 +1,148 @@
+//! A frame as it leaves: encoded once, shared by everybody it is sent to.
+
+use bytes::{BufMut, Bytes, BytesMut};
+use fastwebsockets::OpCode;
+
+use crate::message::Message;
+
+/// The largest payload of a ping, pong or close frame (RFC 6455, section 5.5).
+pub const MAX_CONTROL_PAYLOAD: usize = 125;
+
+/// A whole unmasked WebSocket frame, header and payload. Cloning it copies a pointer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Frame(Bytes);
+
+/// The close codes that the host itself sends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u16)]
+pub enum CloseCode {
+    /// The server is stopping. Come back later.
+    GoingAway = 1001,
+    /// The peer broke RFC 6455. A repetition will end the same way.
+    ProtocolError = 1002,
+    /// Text that is not UTF-8.
+    InvalidPayload = 1007,
+    /// The peer reads too slowly.
+    PolicyViolation = 1008,
+    /// A message over the size limit.
+    MessageTooBig = 1009,
+    /// The plugin failed.
+    InternalError = 1011,
+}
+
+/// Whether a close frame may carry that code (RFC 6455, section 7.4.1, and the registry it founded). 1016 to 2999 are
+/// for future versions of the protocol, which this is not.
+#[must_use]
+pub fn is_sendable(code: u16) -> bool {
+    matches!(code, 1000..=1003 | 1007..=1014 | 3000..=4999)
+}
+
+impl Frame {
+    /// A text or binary frame with the whole message.
+    #[must_use]
+    pub fn message(message: Message<'_>) -> Self {
+        let opcode = match message {
+            Message::Text(_) => OpCode::Text,
+            Message::Binary(_) => OpCode::Binary,
+        };
+        Self::encode(opcode, &[message.payload()])
+    }
+
+    /// A ping. The payload is cut to 125 bytes.
+    #[must_use]
+    pub fn ping(payload: &[u8]) -> Self {
+        Self::encode(
+            OpCode::Ping,
+            &[&payload[..payload.len().min(MAX_CONTROL_PAYLOAD)]],
+        )
+    }
+
+    /// A pong. The payload is cut to 125 bytes.
+    #[must_use]
+    pub fn pong(payload: &[u8]) -> Self {
+        Self::encode(
+            OpCode::Pong,
+            &[&payload[..payload.len().min(MAX_CONTROL_PAYLOAD)]],
+        )
+    }
+
+    /// A close frame. The reason is cut to 123 bytes, between characters. No code: an empty close frame.
+    #[must_use]
+    pub fn close(code: Option<u16>, reason: &str) -> Self {
+        let Some(code) = code else {
+            return Self::encode(OpCode::Close, &[]);
+        };
+        let reason = &reason[..reason.floor_char_boundary(MAX_CONTROL_PAYLOAD - 2)];
+        Self::encode(OpCode::Close, &[&code.to_be_bytes(), reason.as_bytes()])
+    }
+
+    fn encode(opcode: OpCode, parts: &[&[u8]]) -> Self {
+        let len: usize = parts.iter().map(|part| part.len()).sum();
+        let mut bytes = BytesMut::with_capacity(len + 10);
+        bytes.put_u8(0x80 | opcode as u8);
+        // The match guarantees that each length fits.
+        match len {
+            0..=125 => bytes.put_u8(len as u8),
+            126..=0xffff => {
+                bytes.put_u8(126);
+                bytes.put_u16(len as u16);
+            }
+            _ => {
+                bytes.put_u8(127);
+                bytes.put_u64(len as u64);
+            }
+        }
+        for part in parts {
+            bytes.put_slice(part);
+        }
+        Self(bytes.freeze())
+    }
+
+    /// Bytes on the wire.
+    #[must_use]
+    pub fn wire_len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// The bytes on the wire.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// The bytes on the wire.
+    #[must_use]
+    pub fn into_bytes(self) -> Bytes {
+        self.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_length_takes_the_smallest_form_that_fits() {
+        for (len, header) in [
+            (0, vec![0x82, 0]),
+            (125, vec![0x82, 125]),
+            (126, vec![0x82, 126, 0, 126]),
+            (0xffff, vec![0x82, 126, 0xff, 0xff]),
+            (0x1_0000, vec![0x82, 127, 0, 0, 0, 0, 0, 1, 0, 0]),
+        ] {
+            let payload = vec![7; len];
+            let bytes = Frame::message(Message::Binary(&payload)).into_bytes();
+            assert_eq!(bytes[..header.len()], header, "length {len}");
+            assert_eq!(bytes[header.len()..], payload, "length {len}");
+        }
+    }
+
+    #[test]
+    fn a_close_reason_is_cut_between_characters() {
+        let frame = Frame::close(Some(4000), &"ü".repeat(62)).into_bytes();
+        assert_eq!(frame.len(), 2 + 2 + 122);
+        assert!(std::str::from_utf8(&frame[4..]).is_ok());
+        let whole = Frame::close(Some(4000), &"x".repeat(123)).into_bytes();
+        assert_eq!(whole.len(), 2 + 2 + 123);
+    }
+}

@@ -1,0 +1,15 @@
+//! Who is connected, who is in which room, and what waits to be written to them.
+//!
+//! The hub knows nothing of plugins or the network: host functions and the backplane tell it what to send to whom,
+//! and it queues encoded frames in the outboxes that connections write from. Nothing here waits, and no lock is held
+//! while anybody else's code runs.
+
+mod frame;
+mod namespace;
+mod outbox;
+mod socket;
+
+pub use frame::{CloseCode, Frame, MAX_CONTROL_PAYLOAD, is_sendable};
+pub use namespace::{Audience, JoinError, Namespace};
+pub use outbox::{Batch, Outbox, SendError, State};
+pub use socket::Socket;

@@ -1,0 +1,391 @@
+//! The sockets of one namespace and its rooms.
+
+use std::collections::{HashMap, HashSet};
+use std::hash::{BuildHasherDefault, Hasher};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use indexmap::IndexMap;
+
+use super::{Frame, Socket};
+use crate::config::Limits;
+use crate::ids::SocketId;
+
+/// The longest name of a room, in bytes.
+const MAX_ROOM_NAME: usize = 256;
+
+/// The sockets and rooms behind one path.
+#[derive(Debug)]
+pub struct Namespace {
+    path: String,
+    rooms_per_socket: usize,
+    rooms_per_namespace: usize,
+    members: RwLock<Members>,
+}
+
+type Sockets = IndexMap<SocketId, Arc<Socket>, BuildHasherDefault<IdHasher>>;
+
+#[derive(Debug, Default)]
+struct Members {
+    sockets: Sockets,
+    /// In an IndexMap the members lie side by side, which is how a publication walks them.
+    rooms: HashMap<Arc<str>, Sockets>,
+    joined: HashMap<SocketId, HashSet<Arc<str>>, BuildHasherDefault<IdHasher>>,
+}
+
+/// Whom a message is for, within one namespace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Audience<'a> {
+    /// The members of a room, but for one socket when one is named.
+    Room {
+        /// The room's name.
+        name: &'a str,
+        /// Who is left out, usually the sender.
+        except: Option<SocketId>,
+    },
+    /// Every socket of the namespace.
+    Everybody,
+}
+
+/// Why a socket cannot join a room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum JoinError {
+    /// It is not in the namespace any more.
+    #[error("the socket is closed")]
+    Closed,
+    /// Not 1 to 256 bytes without control characters.
+    #[error("a room name is 1 to {MAX_ROOM_NAME} bytes without control characters")]
+    InvalidName,
+    /// The socket is in as many rooms as it may be in, or the namespace has as many as it may have.
+    #[error("there are as many rooms as there may be")]
+    TooMany,
+}
+
+impl Namespace {
+    /// An empty namespace for the path it is mounted on.
+    #[must_use]
+    pub fn new(path: String, limits: &Limits) -> Self {
+        Self {
+            path,
+            rooms_per_socket: limits.rooms_per_socket,
+            rooms_per_namespace: limits.rooms_per_namespace,
+            members: RwLock::default(),
+        }
+    }
+
+    /// The path it is mounted on.
+    #[must_use]
+    pub fn path(&self) -> &str {
+        &self.path
+    }
+
+    /// Whether a room may have that name.
+    #[must_use]
+    pub fn is_room_name(name: &str) -> bool {
+        (1..=MAX_ROOM_NAME).contains(&name.len()) && !name.chars().any(char::is_control)
+    }
+
+    // Every change below is complete before anything in it could panic, so that a poisoned lock is still consistent.
+    fn read(&self) -> RwLockReadGuard<'_, Members> {
+        self.members.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, Members> {
+        self.members.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes a socket in.
+    pub fn insert(&self, socket: Arc<Socket>) {
+        self.write().sockets.insert(socket.id(), socket);
+    }
+
+    /// Takes a socket out of the list and out of its rooms; its [`Socket::left`] names them from now on.
+    pub fn remove(&self, socket: &Socket) {
+        let mut members = self.write();
+        members.sockets.swap_remove(&socket.id());
+        let joined = members.joined.remove(&socket.id()).unwrap_or_default();
+        for room in &joined {
+            members.leave(room, socket.id());
+        }
+        // Set while the lock is held, so that nobody sees the socket neither in its rooms nor as having left them.
+        // It is in nobody's list any more, so that this happens once.
+        let _ = socket.left.set(joined.into_iter().collect());
+    }
+
+    /// The socket of that id.
+    #[must_use]
+    pub fn get(&self, id: SocketId) -> Option<Arc<Socket>> {
+        self.read().sockets.get(&id).cloned()
+    }
+
+    /// All sockets.
+    #[must_use]
+    pub fn sockets(&self) -> Vec<Arc<Socket>> {
+        self.read().sockets.values().cloned().collect()
+    }
+
+    /// The ids of all sockets.
+    #[must_use]
+    pub fn ids(&self) -> Vec<SocketId> {
+        self.read().sockets.keys().copied().collect()
+    }
+
+    /// How many sockets there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.read().sockets.len()
+    }
+
+    /// Whether there are no sockets.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Puts a socket into a room. Doing it twice is doing it once.
+    ///
+    /// # Errors
+    /// The name cannot be a room's, the socket is not in the namespace, or there are as many rooms as there may be.
+    pub fn join(&self, socket: &Arc<Socket>, room: &str) -> Result<(), JoinError> {
+        if !Self::is_room_name(room) {
+            return Err(JoinError::InvalidName);
+        }
+        let members = &mut *self.write();
+        if !members.sockets.contains_key(&socket.id()) {
+            return Err(JoinError::Closed);
+        }
+        let joined = members.joined.entry(socket.id()).or_default();
+        if joined.contains(room) {
+            return Ok(());
+        }
+        let known = members
+            .rooms
+            .get_key_value(room)
+            .map(|(name, _)| name.clone());
+        if joined.len() >= self.rooms_per_socket
+            || (known.is_none() && members.rooms.len() >= self.rooms_per_namespace)
+        {
+            return Err(JoinError::TooMany);
+        }
+        let name = known.unwrap_or_else(|| room.into());
+        joined.insert(name.clone());
+        members
+            .rooms
+            .entry(name)
+            .or_default()
+            .insert(socket.id(), socket.clone());
+        Ok(())
+    }
+
+    /// Takes a socket out of a room. Nothing happens when it is not in it.
+    pub fn leave(&self, id: SocketId, room: &str) {
+        let members = &mut *self.write();
+        if members
+            .joined
+            .get_mut(&id)
+            .is_some_and(|joined| joined.remove(room))
+        {
+            members.leave(room, id);
+        }
+    }
+
+    /// Whether the socket is in the room.
+    #[must_use]
+    pub fn is_member(&self, id: SocketId, room: &str) -> bool {
+        self.read()
+            .joined
+            .get(&id)
+            .is_some_and(|joined| joined.contains(room))
+    }
+
+    /// The rooms a socket is in.
+    #[must_use]
+    pub fn rooms_of(&self, id: SocketId) -> Vec<Arc<str>> {
+        let members = self.read();
+        members
+            .joined
+            .get(&id)
+            .into_iter()
+            .flatten()
+            .cloned()
+            .collect()
+    }
+
+    /// The names of all rooms.
+    #[must_use]
+    pub fn rooms(&self) -> Vec<Arc<str>> {
+        self.read().rooms.keys().cloned().collect()
+    }
+
+    /// The ids of a room's members.
+    #[must_use]
+    pub fn room_members(&self, room: &str) -> Vec<SocketId> {
+        let members = self.read();
+        members
+            .rooms
+            .get(room)
+            .into_iter()
+            .flat_map(IndexMap::keys)
+            .copied()
+            .collect()
+    }
+
+    /// How many sockets are in a room.
+    #[must_use]
+    pub fn room_len(&self, room: &str) -> usize {
+        self.read().rooms.get(room).map_or(0, IndexMap::len)
+    }
+
+    /// Queues a frame to an audience. Returns how many sockets were addressed; those that are closing and those that
+    /// read too slowly are addressed too.
+    pub fn deliver(&self, audience: Audience<'_>, frame: &Frame) -> u32 {
+        let members = self.read();
+        let (sockets, except) = match audience {
+            Audience::Everybody => (Some(&members.sockets), None),
+            Audience::Room { name, except } => (members.rooms.get(name), except),
+        };
+        let mut addressed = 0;
+        for (id, socket) in sockets.into_iter().flatten() {
+            if Some(*id) != except {
+                // A socket that does not take it is closed for it, and its own connection sees to the rest.
+                let _ = socket.send(frame.clone());
+                addressed += 1;
+            }
+        }
+        addressed
+    }
+}
+
+impl Members {
+    /// Takes a socket out of a room's list, and the room away when it was the last.
+    fn leave(&mut self, room: &str, id: SocketId) {
+        if let Some(sockets) = self.rooms.get_mut(room) {
+            sockets.swap_remove(&id);
+            if sockets.is_empty() {
+                self.rooms.remove(room);
+            }
+        }
+    }
+}
+
+/// Socket ids are random already: some of their bits are as good a hash as any, and nobody outside can choose them.
+#[derive(Default)]
+struct IdHasher(u64);
+
+impl Hasher for IdHasher {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.0 = self.0.rotate_left(8) ^ u64::from(*byte);
+        }
+    }
+
+    fn write_u128(&mut self, random: u128) {
+        self.0 = random as u64;
+    }
+
+    fn write_u32(&mut self, _node: u32) {}
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::NodeId;
+
+    fn namespace(rooms_per_socket: usize, rooms_per_namespace: usize) -> Namespace {
+        let limits = Limits {
+            rooms_per_socket,
+            rooms_per_namespace,
+            ..Limits::default()
+        };
+        Namespace::new("/test".into(), &limits)
+    }
+
+    fn socket(namespace: &Namespace) -> Arc<Socket> {
+        let id = SocketId::random(NodeId::random().unwrap()).unwrap();
+        let socket = Arc::new(Socket::new(id, [127, 0, 0, 1].into(), None, 1000));
+        namespace.insert(socket.clone());
+        socket
+    }
+
+    #[test]
+    fn r1_joining_and_leaving_are_idempotent_and_leave_nothing_behind() {
+        let namespace = namespace(10, 10);
+        let socket = socket(&namespace);
+        for _ in 0..2 {
+            assert_eq!(namespace.join(&socket, "a"), Ok(()));
+        }
+        assert_eq!(namespace.room_members("a"), [socket.id()]);
+        for _ in 0..2 {
+            namespace.leave(socket.id(), "a");
+        }
+        assert!(namespace.rooms().is_empty());
+        assert_eq!(namespace.read().rooms.len(), 0);
+    }
+
+    #[test]
+    fn r1_a_socket_that_goes_leaves_its_rooms() {
+        let namespace = namespace(10, 10);
+        let (staying, going) = (socket(&namespace), socket(&namespace));
+        for room in ["a", "b"] {
+            namespace.join(&going, room).unwrap();
+        }
+        namespace.join(&staying, "a").unwrap();
+        namespace.remove(&going);
+        assert_eq!(namespace.rooms(), ["a".into()]);
+        assert_eq!(namespace.room_members("a"), [staying.id()]);
+        let mut left: Vec<_> = going.left().unwrap().to_vec();
+        left.sort();
+        assert_eq!(left, ["a".into(), "b".into()]);
+        assert_eq!(namespace.join(&going, "a"), Err(JoinError::Closed));
+        assert_eq!(namespace.read().joined.len(), 1);
+    }
+
+    #[test]
+    fn r1_caps_and_names_hold_at_the_limit_and_one_past() {
+        let namespace = namespace(2, 3);
+        let (one, two) = (socket(&namespace), socket(&namespace));
+        namespace.join(&one, "a").unwrap();
+        namespace.join(&one, &"b".repeat(256)).unwrap();
+        assert_eq!(namespace.join(&one, "c"), Err(JoinError::TooMany));
+        assert_eq!(namespace.join(&one, "a"), Ok(()));
+        namespace.join(&two, "c").unwrap();
+        assert_eq!(namespace.join(&two, "d"), Err(JoinError::TooMany));
+        assert_eq!(namespace.join(&two, "a"), Ok(()));
+        for name in ["", "a\nb", "\u{7f}", &"b".repeat(257)] {
+            assert_eq!(
+                namespace.join(&two, name),
+                Err(JoinError::InvalidName),
+                "{name:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn r2_a_room_is_addressed_but_for_the_one_left_out() {
+        let namespace = namespace(10, 10);
+        let (one, two, other) = (socket(&namespace), socket(&namespace), socket(&namespace));
+        namespace.join(&one, "a").unwrap();
+        namespace.join(&two, "a").unwrap();
+        let frame = Frame::ping(b"");
+        let room = |except| Audience::Room { name: "a", except };
+        assert_eq!(namespace.deliver(room(None), &frame), 2);
+        assert_eq!(namespace.deliver(room(Some(one.id())), &frame), 1);
+        assert_eq!(namespace.deliver(room(Some(other.id())), &frame), 2);
+        assert_eq!(namespace.deliver(Audience::Everybody, &frame), 3);
+        assert_eq!(
+            namespace.deliver(
+                Audience::Room {
+                    name: "b",
+                    except: None
+                },
+                &frame
+            ),
+            0
+        );
+        let buffered = [one, two, other].map(|socket| socket.outbox().buffered());
+        assert_eq!(buffered, [6, 8, 2]);
+    }
+}

@@ -1,0 +1,88 @@
+//! One socket: what the hub and the host functions know of a connection.
+
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use super::outbox::{Outbox, SendError};
+use super::{CloseCode, Frame};
+use crate::ids::SocketId;
+
+/// A WebSocket connection as plugins see it. Its rooms are kept by its namespace.
+#[derive(Debug)]
+pub struct Socket {
+    id: SocketId,
+    remote: IpAddr,
+    values: Mutex<Option<Arc<str>>>,
+    outbox: Outbox,
+    pub(super) left: OnceLock<Vec<Arc<str>>>,
+}
+
+impl Socket {
+    /// A socket that is not in any namespace yet. `values` is the JSON text that the middlewares attached.
+    #[must_use]
+    pub fn new(
+        id: SocketId,
+        remote: IpAddr,
+        values: Option<Arc<str>>,
+        outbox_capacity: usize,
+    ) -> Self {
+        Self {
+            id,
+            remote,
+            values: Mutex::new(values),
+            outbox: Outbox::new(outbox_capacity),
+            left: OnceLock::new(),
+        }
+    }
+
+    /// Its id.
+    #[must_use]
+    pub fn id(&self) -> SocketId {
+        self.id
+    }
+
+    /// The peer's address.
+    #[must_use]
+    pub fn remote(&self) -> IpAddr {
+        self.remote
+    }
+
+    /// The JSON text attached to it.
+    #[must_use]
+    pub fn values(&self) -> Option<Arc<str>> {
+        self.values
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    /// Replaces the JSON text attached to it.
+    pub fn set_values(&self, json: Arc<str>) {
+        *self.values.lock().unwrap_or_else(PoisonError::into_inner) = Some(json);
+    }
+
+    /// What waits to be written to it.
+    #[must_use]
+    pub fn outbox(&self) -> &Outbox {
+        &self.outbox
+    }
+
+    /// Queues a frame to the peer.
+    ///
+    /// # Errors
+    /// See [`Outbox::send`].
+    pub fn send(&self, frame: Frame) -> Result<(), SendError> {
+        self.outbox.send(frame)
+    }
+
+    /// Begins the closing handshake on the host's behalf.
+    pub fn close(&self, code: CloseCode, reason: &str) {
+        self.outbox.close(Frame::close(Some(code as u16), reason));
+    }
+
+    /// The rooms it was in when it left its namespace; none while it is in there.
+    #[must_use]
+    pub fn left(&self) -> Option<&[Arc<str>]> {
+        self.left.get().map(Vec::as_slice)
+    }
+}

@@ -1,0 +1,116 @@
+//! Names for things that have to be told apart: sockets, tenants, plugins.
+
+use std::fmt;
+use std::str::FromStr;
+
+/// The id of a node: random, drawn when the process starts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct NodeId(u32);
+
+impl NodeId {
+    /// Draws a new id.
+    ///
+    /// # Errors
+    /// The operating system has no randomness to give.
+    pub fn random() -> Result<Self, getrandom::Error> {
+        Ok(Self(getrandom::u32()?))
+    }
+}
+
+/// The id of a socket: the node that holds the connection and 128 random bits. Unguessable, and unique across nodes.
+/// Its text form is 40 hexadecimal digits, the node's eight first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct SocketId {
+    node: NodeId,
+    random: u128,
+}
+
+impl SocketId {
+    /// Draws a new id for a socket of `node`.
+    ///
+    /// # Errors
+    /// The operating system has no randomness to give.
+    pub fn random(node: NodeId) -> Result<Self, getrandom::Error> {
+        let mut bytes = [0; 16];
+        getrandom::fill(&mut bytes)?;
+        Ok(Self {
+            node,
+            random: u128::from_ne_bytes(bytes),
+        })
+    }
+
+    /// The node that holds the socket.
+    #[must_use]
+    pub fn node(&self) -> NodeId {
+        self.node
+    }
+}
+
+impl fmt::Display for SocketId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:08x}{:032x}", self.node.0, self.random)
+    }
+}
+
+/// A text is not the id of any socket.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not a socket id: 40 lower-case hexadecimal digits are expected")]
+pub struct InvalidSocketId;
+
+impl FromStr for SocketId {
+    type Err = InvalidSocketId;
+
+    /// Accepts exactly what `Display` writes, so that one socket has one spelling.
+    fn from_str(text: &str) -> Result<Self, InvalidSocketId> {
+        let digits = |c: u8| c.is_ascii_digit() || (b'a'..=b'f').contains(&c);
+        if text.len() != 40 || !text.bytes().all(digits) {
+            return Err(InvalidSocketId);
+        }
+        let (node, random) = text.split_at(8);
+        Ok(Self {
+            node: NodeId(u32::from_str_radix(node, 16).map_err(|_| InvalidSocketId)?),
+            random: u128::from_str_radix(random, 16).map_err(|_| InvalidSocketId)?,
+        })
+    }
+}
+
+/// Which plugin: its file's name without the ending, below its tenant's folder when it has one.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct PluginId {
+    /// The tenant, that is the folder below `plugins/`; none for a file in `plugins/` itself.
+    pub tenant: Option<String>,
+    /// The file's name without `.wasm`.
+    pub name: String,
+}
+
+impl fmt::Display for PluginId {
+    /// The file's path below `plugins/`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(tenant) = &self.tenant {
+            write!(f, "{tenant}/")?;
+        }
+        write!(f, "{}.wasm", self.name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn c7_a_socket_id_has_one_spelling() {
+        let id = SocketId::random(NodeId(0xab)).unwrap();
+        let text = id.to_string();
+        assert_eq!(text.parse(), Ok(id));
+        assert!(text.starts_with("000000ab"));
+        for wrong in [
+            text.to_uppercase(),
+            format!("+{}", &text[1..]),
+            format!("{text}0"),
+            String::new(),
+            "ü".repeat(20),
+        ] {
+            assert_eq!(wrong.parse::<SocketId>(), Err(InvalidSocketId), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,20 @@
+//! Tulpar: a WebSocket application server whose handlers are sandboxed WebAssembly components.
+//!
+//! The way of a message leads through the modules in this order: [`net`] accepts and upgrades, [`middleware`] decides,
+//! [`connection`] reads frames and puts messages together, [`namespace`] hands them to the instance of a [`plugin`],
+//! whose host functions address sockets and rooms in the [`hub`] by way of the [`backplane`]; the hub queues frames in
+//! outboxes, which the [`connection`] writes. [`app`] puts the parts together, [`cli`] starts them.
+//! `ARCHITECTURE.md` tells more.
+
+pub mod app;
+pub mod backplane;
+pub mod cli;
+pub mod config;
+pub mod connection;
+pub mod hub;
+pub mod ids;
+pub mod message;
+pub mod middleware;
+pub mod namespace;
+pub mod net;
+pub mod plugin;

@@ -1,0 +1,5 @@
+//! The `tulpar` binary. Everything is in the library.
+
+fn main() -> std::process::ExitCode {
+    tulpar_runtime::cli::main()
+}

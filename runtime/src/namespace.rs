@@ -1,0 +1,94 @@
+//! A namespace that serves: its sockets, and the plugin that handles what happens to them.
+
+use std::sync::Arc;
+
+use crate::hub::{self, Socket};
+use crate::message::{CloseEvent, Message};
+use crate::plugin::load::NamespaceDescriptor;
+use crate::plugin::{Event, Plugin};
+
+/// The sockets behind a path and the plugin that handles them.
+pub struct Namespace {
+    sockets: Arc<hub::Namespace>,
+    plugin: Arc<Plugin>,
+    protocols: Vec<String>,
+}
+
+/// A handler failed. What it said is in the log; its peer is to be told no more than that.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HandlerFailed;
+
+impl Namespace {
+    /// The namespace that a plugin has described.
+    #[must_use]
+    pub fn new(plugin: Arc<Plugin>, descriptor: &NamespaceDescriptor) -> Self {
+        Self {
+            sockets: descriptor.sockets.clone(),
+            plugin,
+            protocols: descriptor.protocols.clone(),
+        }
+    }
+
+    /// Its sockets and rooms.
+    #[must_use]
+    pub fn sockets(&self) -> &hub::Namespace {
+        &self.sockets
+    }
+
+    /// The subprotocol for a client that offers these, in the order of its preference: the first that the namespace
+    /// lists, or simply the first when it lists none.
+    #[must_use]
+    pub fn choose_protocol<'a>(
+        &self,
+        offered: impl IntoIterator<Item = &'a str>,
+    ) -> Option<&'a str> {
+        offered.into_iter().find(|offer| {
+            self.protocols.is_empty() || self.protocols.iter().any(|listed| listed == offer)
+        })
+    }
+
+    /// Takes a socket in and runs on-open.
+    ///
+    /// # Errors
+    /// The handler failed. The socket is in all the same, and has to be closed.
+    pub async fn open(&self, socket: &Arc<Socket>) -> Result<(), HandlerFailed> {
+        self.sockets.insert(socket.clone());
+        self.handle(socket, "on-open", Event::Open).await
+    }
+
+    /// Runs on-message.
+    ///
+    /// # Errors
+    /// The handler failed.
+    pub async fn message(
+        &self,
+        socket: &Arc<Socket>,
+        message: Message<'_>,
+    ) -> Result<(), HandlerFailed> {
+        self.handle(socket, "on-message", Event::Message(message))
+            .await
+    }
+
+    /// Takes a socket out and runs on-close, whose failure matters to nobody but the log.
+    pub async fn close(&self, socket: &Arc<Socket>, event: &CloseEvent) {
+        self.sockets.remove(socket);
+        let _ = self.handle(socket, "on-close", Event::Close(event)).await;
+    }
+
+    async fn handle(
+        &self,
+        socket: &Arc<Socket>,
+        handler: &str,
+        event: Event<'_>,
+    ) -> Result<(), HandlerFailed> {
+        self.plugin.handle(socket, event).await.map_err(|error| {
+            tracing::warn!(
+                plugin = %self.plugin.id(),
+                ns = self.sockets.path(),
+                conn = %socket.id(),
+                "{handler}: {error}"
+            );
+            HandlerFailed
+        })
+    }
+}

@@ -1,0 +1,211 @@
+//! From a request to a socket (RFC 6455, section 4.2).
+
+use std::convert::Infallible;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use bytes::BytesMut;
+use fastwebsockets::upgrade::UpgradeFut;
+use hyper::body::Incoming;
+use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
+use hyper::{Method, Request, Response, Version};
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+
+use super::respond::{self, Answer};
+use super::router::Route;
+use super::{Busy, Server, page};
+use crate::connection;
+use crate::hub::Socket;
+use crate::ids::SocketId;
+use crate::middleware;
+use crate::namespace::Namespace;
+use crate::plugin::Verdict;
+use crate::plugin::host::RequestContext;
+
+/// Answers one request. When the answer is 101 the connection goes on as a socket, which counts as `busy` to its end.
+pub(super) async fn answer(
+    server: Arc<Server>,
+    remote: IpAddr,
+    busy: Busy,
+    request: Request<Incoming>,
+) -> Result<Answer, Infallible> {
+    let router = server.router();
+    let Some(route) = router.find(request.uri().path()) else {
+        let wants_page =
+            server.dev && request.uri().path() == "/" && request.method() == Method::GET;
+        return Ok(match wants_page {
+            true => respond::html(page::render(&router)),
+            false => respond::not_found(),
+        });
+    };
+    if request.method() != Method::GET {
+        return Ok(respond::not_found());
+    }
+    let wants_upgrade = lists(request.headers(), &header::UPGRADE, "websocket");
+    if wants_upgrade && let Err(answer) = check(&request) {
+        return Ok(*answer);
+    }
+    Ok(enter(&server, remote, busy, route, request, wants_upgrade).await)
+}
+
+/// Runs the middlewares of a namespace and lets the request in, unless one of them answers it.
+async fn enter(
+    server: &Arc<Server>,
+    remote: IpAddr,
+    busy: Busy,
+    route: &Route,
+    request: Request<Incoming>,
+    wants_upgrade: bool,
+) -> Answer {
+    let (parts, body) = request.into_parts();
+    let context = Box::new(RequestContext::new(&parts, remote));
+    let chain = route.middlewares.clone();
+    // In a task of its own, because this one is dropped when the client hangs up, and the middleware must not be.
+    let decided = tokio::spawn(async move { middleware::run(&chain, context).await }).await;
+    let Ok(Ok((verdict, context))) = decided else {
+        return respond::internal_error();
+    };
+    let (values, added) = context.into_parts();
+    let mut answer = match verdict {
+        Verdict::Respond {
+            status,
+            headers,
+            body,
+        } => {
+            let mut answer = Response::new(http_body_util::Full::new(body.into()));
+            *answer.status_mut() = status;
+            *answer.headers_mut() = headers;
+            answer
+        }
+        Verdict::Next if wants_upgrade => {
+            let request = Request::from_parts(parts, body);
+            match upgrade(server, remote, busy, &route.namespace, values, request) {
+                Ok(answer) => answer,
+                Err(answer) => *answer,
+            }
+        }
+        Verdict::Next => respond::upgrade_required(),
+    };
+    for (name, value) in &added {
+        answer.headers_mut().append(name, value.clone());
+    }
+    answer
+}
+
+/// Answers 101, and serves the socket once that has been sent.
+fn upgrade(
+    server: &Arc<Server>,
+    remote: IpAddr,
+    busy: Busy,
+    namespace: &Arc<Namespace>,
+    values: Option<Arc<str>>,
+    mut request: Request<Incoming>,
+) -> Result<Answer, Box<Answer>> {
+    let id = SocketId::random(server.node).map_err(|error| {
+        tracing::error!("no randomness for a socket's id: {error}");
+        Box::new(respond::internal_error())
+    })?;
+    let (response, upgraded) = fastwebsockets::upgrade::upgrade(&mut request)
+        .map_err(|error| Box::new(respond::bad_request(&error.to_string())))?;
+    let mut answer = response.map(|_| http_body_util::Full::default());
+    if let Some(protocol) = namespace.choose_protocol(offered_protocols(request.headers())) {
+        // It has come as a header's value, and so is one.
+        if let Ok(value) = HeaderValue::from_str(protocol) {
+            answer
+                .headers_mut()
+                .insert(header::SEC_WEBSOCKET_PROTOCOL, value);
+        }
+    }
+    let socket = Arc::new(Socket::new(id, remote, values, server.outbox_bytes));
+    let (namespace, settings) = (namespace.clone(), server.connection);
+    tokio::spawn(async move {
+        // Held until the socket has ended, so that a server that stops waits for it.
+        let _busy = busy;
+        match stream_of(upgraded).await {
+            Some((stream, received)) => {
+                connection::serve(stream, received, namespace, socket, settings).await
+            }
+            None => tracing::debug!(conn = %socket.id(), "the client left during the handshake"),
+        }
+    });
+    Ok(answer)
+}
+
+/// The TCP connection behind an upgrade and what was read of it behind the request; none when it broke.
+async fn stream_of(upgraded: UpgradeFut) -> Option<(TcpStream, BytesMut)> {
+    let upgraded = upgraded.await.ok()?.into_inner().into_inner();
+    let parts = upgraded.downcast::<TokioIo<TcpStream>>().ok()?;
+    Some((parts.io.into_inner(), parts.read_buf.into()))
+}
+
+/// Checks what RFC 6455 asks of a request for an upgrade.
+fn check(request: &Request<Incoming>) -> Result<(), Box<Answer>> {
+    let headers = request.headers();
+    let bad = |why: &str| Err(Box::new(respond::bad_request(why)));
+    if request.version() != Version::HTTP_11 {
+        return bad("A WebSocket upgrade needs HTTP/1.1");
+    }
+    if !lists(headers, &header::CONNECTION, "upgrade") {
+        return bad("The Connection header does not list Upgrade");
+    }
+    let mut versions = headers.get_all(header::SEC_WEBSOCKET_VERSION).iter();
+    if versions
+        .next()
+        .is_none_or(|version| version.as_bytes() != b"13")
+        || versions.next().is_some()
+    {
+        return Err(Box::new(respond::unsupported_version()));
+    }
+    let mut keys = headers.get_all(header::SEC_WEBSOCKET_KEY).iter();
+    if !keys.next().is_some_and(|key| is_key(key.as_bytes())) || keys.next().is_some() {
+        return bad("The Sec-WebSocket-Key header is not 16 bytes in base64");
+    }
+    Ok(())
+}
+
+/// Whether these are 16 bytes in base64: 22 digits, of which the last has no more than two bits, and the padding.
+fn is_key(key: &[u8]) -> bool {
+    let digit = |b: &u8| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'/');
+    matches!(key, [digits @ .., b'=', b'='] if digits.len() == 22 && digits.iter().all(digit))
+        && matches!(key[21], b'A' | b'Q' | b'g' | b'w')
+}
+
+/// The members of a header that is a list, whether it comes once or often.
+fn members<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'a str> {
+    headers
+        .get_all(name)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .map(str::trim)
+        .filter(|member| !member.is_empty())
+}
+
+fn lists(headers: &HeaderMap, name: &HeaderName, wanted: &str) -> bool {
+    members(headers, name).any(|member| member.eq_ignore_ascii_case(wanted))
+}
+
+fn offered_protocols(headers: &HeaderMap) -> impl Iterator<Item = &str> {
+    members(headers, &header::SEC_WEBSOCKET_PROTOCOL)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn c1_a_key_is_sixteen_bytes_in_base64() {
+        assert!(is_key(b"dGhlIHNhbXBsZSBub25jZQ=="));
+        for wrong in [
+            &b""[..],
+            b"dGhlIHNhbXBsZSBub25jZQ=",
+            b"dGhlIHNhbXBsZSBub25jZQAA",
+            b"dGhlIHNhbXBsZSBub25jZR==",
+            b"dGhlIHNhbXBsZSBub25j!Q==",
+            b"AdGhlIHNhbXBsZSBub25jZQ==",
+        ] {
+            assert!(!is_key(wrong), "{}", String::from_utf8_lossy(wrong));
+        }
+    }
+}

@@ -1,0 +1,74 @@
+//! Accepting connections and speaking HTTP on them.
+
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::{TcpListener, TcpStream};
+
+use super::{Busy, Server, handshake};
+
+/// How long to wait after the operating system has refused to give another connection, out of file descriptors for
+/// instance: some will be free by then.
+const BACK_OFF: Duration = Duration::from_millis(100);
+
+/// Accepts connections until `stop` is ready. Each counts as `busy` as long as it lasts, as a socket too.
+pub async fn accept(
+    server: Arc<Server>,
+    listener: TcpListener,
+    busy: Busy,
+    stop: impl Future<Output = ()>,
+) {
+    let mut stop = pin!(stop);
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = &mut stop => return,
+        };
+        match accepted {
+            Ok((stream, remote)) => {
+                tokio::spawn(serve(server.clone(), stream, remote, busy.clone()));
+            }
+            Err(error) if is_of_one_connection(&error) => {}
+            Err(error) => {
+                tracing::warn!("cannot accept a connection: {error}");
+                tokio::time::sleep(BACK_OFF).await;
+            }
+        }
+    }
+}
+
+/// Whether it is the connection that failed before it was accepted, and not the listener.
+fn is_of_one_connection(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::ConnectionRefused
+    )
+}
+
+async fn serve(server: Arc<Server>, stream: TcpStream, remote: SocketAddr, busy: Busy) {
+    // A message is small and somebody waits for it.
+    let _ = stream.set_nodelay(true);
+    let settings = server.clone();
+    let answer = service_fn(move |request| {
+        handshake::answer(server.clone(), remote.ip(), busy.clone(), request)
+    });
+    let served = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(settings.handshake)
+        .max_buf_size(settings.request_head_bytes)
+        .serve_connection(TokioIo::new(stream), answer)
+        .with_upgrades()
+        .await;
+    if let Err(error) = served {
+        tracing::debug!(%remote, "{error}");
+    }
+}

@@ -1,0 +1,58 @@
+//! The host's own HTTP responses, each said once.
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::header::{self, HeaderName, HeaderValue};
+use hyper::{Response, StatusCode};
+
+/// The response of this server, its body whole.
+pub(super) type Answer = Response<Full<Bytes>>;
+
+/// A JSON error with that text.
+fn error(status: StatusCode, text: &str) -> Answer {
+    let body = serde_json::json!({ "error": text }).to_string();
+    let mut response = Response::new(Full::new(body.into()));
+    *response.status_mut() = status;
+    with(response, header::CONTENT_TYPE, "application/json")
+}
+
+fn with(mut response: Answer, name: HeaderName, value: &'static str) -> Answer {
+    response
+        .headers_mut()
+        .insert(name, HeaderValue::from_static(value));
+    response
+}
+
+/// Nothing is served there.
+pub(super) fn not_found() -> Answer {
+    error(StatusCode::NOT_FOUND, "Not Found")
+}
+
+/// The request for an upgrade is malformed.
+pub(super) fn bad_request(why: &str) -> Answer {
+    error(StatusCode::BAD_REQUEST, why)
+}
+
+/// A plugin failed. What it said stays in the log.
+pub(super) fn internal_error() -> Answer {
+    error(StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error")
+}
+
+/// The path speaks WebSocket, and the request does not.
+pub(super) fn upgrade_required() -> Answer {
+    let response = error(StatusCode::UPGRADE_REQUIRED, "Upgrade Required");
+    let response = with(response, header::UPGRADE, "websocket");
+    with(response, header::CONNECTION, "Upgrade")
+}
+
+/// The request speaks another version of WebSocket.
+pub(super) fn unsupported_version() -> Answer {
+    with(upgrade_required(), header::SEC_WEBSOCKET_VERSION, "13")
+}
+
+/// A page.
+pub(super) fn html(page: String) -> Answer {
+    let response = Response::new(Full::new(page.into()));
+    let response = with(response, header::CACHE_CONTROL, "no-store");
+    with(response, header::CONTENT_TYPE, "text/html; charset=utf-8")
+}

@@ -1,0 +1,23 @@
+//! What `bindgen!` makes of `wit/`, and nothing else.
+#![allow(missing_docs)]
+
+wasmtime::component::bindgen!({
+    path: "../wit",
+    // One world with every export: which of them a component has is asked for by its `GuestIndices`.
+    inline: "
+        package tulpar:host;
+        world plugin {
+            include tulpar:plugin/imports@0.1.0;
+            export tulpar:plugin/namespace-handler@0.1.0;
+            export tulpar:plugin/middleware-handler@0.1.0;
+        }
+    ",
+    world: "tulpar:host/plugin",
+    imports: { default: trappable },
+    exports: { default: async },
+    ownership: Borrowing { duplicate_if_necessary: true },
+    with: {
+        "tulpar:plugin/sockets.socket": super::host::SocketHandle,
+        "tulpar:plugin/http.context": super::host::ContextHandle,
+    },
+});

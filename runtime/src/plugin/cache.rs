@@ -1,0 +1,233 @@
+//! Compiled code that outlives the process, so that a restart with unchanged plugins compiles nothing.
+//!
+//! Compiled code is trusted as much as the host itself. So only what the host has written is ever read: the folder
+//! is the owner's alone, each file begins with the hash of the rest, and its name holds the hash of the component it
+//! was made from and of everything about the engine that the code depends on.
+
+use std::fs::{self, File, Permissions};
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use wasmtime::Engine;
+use wasmtime::component::Component;
+
+const HASH: usize = blake3::OUT_LEN;
+
+/// A folder of compiled components.
+#[derive(Debug)]
+pub struct Cache {
+    /// None: the folder is not to be trusted or not to be had, and everything is compiled.
+    folder: Option<PathBuf>,
+    max_bytes: u64,
+    engine: Engine,
+    engine_hash: u64,
+}
+
+impl Cache {
+    /// The cache in `folder`, which is made when it is missing. When it cannot be used, that is said in the log and
+    /// nothing is cached. Over `max_bytes`, what was not used for longest goes.
+    #[must_use]
+    pub fn new(folder: &Path, max_bytes: u64, engine: &Engine) -> Self {
+        let usable = prepare(folder);
+        if let Err(error) = &usable {
+            tracing::warn!("compiled code is not cached: {}: {error}", folder.display());
+        }
+        let mut hasher = DefaultHasher::new();
+        engine.precompile_compatibility_hash().hash(&mut hasher);
+        Self {
+            folder: usable.is_ok().then(|| folder.to_owned()),
+            max_bytes,
+            engine: engine.clone(),
+            engine_hash: hasher.finish(),
+        }
+    }
+
+    /// The component in `file`, and whether its code was there already. Takes as long as compiling takes: call it
+    /// where that hurts nobody.
+    ///
+    /// # Errors
+    /// The file is not a valid component.
+    pub fn load(&self, file: &[u8]) -> wasmtime::Result<(Component, bool)> {
+        let Some(folder) = &self.folder else {
+            return Ok((Component::new(&self.engine, file)?, false));
+        };
+        let path = folder.join(format!("{}-{:016x}", blake3::hash(file), self.engine_hash));
+        if let Some(component) = self.read(&path) {
+            return Ok((component, true));
+        }
+        let component = Component::new(&self.engine, file)?;
+        let stored = component
+            .serialize()
+            .and_then(|code| Ok(self.store(folder, &path, &code)?));
+        if let Err(error) = stored {
+            tracing::warn!(
+                "cannot cache compiled code in {}: {error:#}",
+                folder.display()
+            );
+        }
+        Ok((component, false))
+    }
+
+    fn read(&self, path: &Path) -> Option<Component> {
+        let content = fs::read(path).ok()?;
+        let (hash, code) = content.split_at_checked(HASH)?;
+        if blake3::hash(code).as_bytes() != hash {
+            tracing::warn!("{} is damaged and is made anew", path.display());
+            return None;
+        }
+        // The time of last use decides what goes first; not knowing it is no harm.
+        let _ = File::open(path).and_then(|file| file.set_modified(SystemTime::now()));
+        deserialize(&self.engine, code)
+            .inspect_err(|error| tracing::warn!("{} is made anew: {error:#}", path.display()))
+            .ok()
+    }
+
+    fn store(&self, folder: &Path, path: &Path, code: &[u8]) -> io::Result<()> {
+        let unfinished = path.with_extension(format!("{}.unfinished", std::process::id()));
+        let mut file = File::options()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(&unfinished)?;
+        file.write_all(blake3::hash(code).as_bytes())?;
+        file.write_all(code)?;
+        drop(file);
+        fs::rename(&unfinished, path)?;
+        self.evict(folder, path)
+    }
+
+    /// Deletes what was not used for longest until the rest is within the bound. What was just stored stays.
+    fn evict(&self, folder: &Path, stored: &Path) -> io::Result<()> {
+        let mut entries = Vec::new();
+        for entry in fs::read_dir(folder)? {
+            let entry = entry?;
+            let metadata = entry.metadata()?;
+            if entry.path() != stored {
+                entries.push((metadata.modified()?, metadata.len(), entry.path()));
+            }
+        }
+        entries.sort();
+        let mut total =
+            fs::metadata(stored)?.len() + entries.iter().map(|(_, len, _)| len).sum::<u64>();
+        for (_, len, path) in entries {
+            if total <= self.max_bytes {
+                break;
+            }
+            fs::remove_file(path)?;
+            total -= len;
+        }
+        Ok(())
+    }
+}
+
+/// Makes the folder, and checks that nobody else can put anything into it.
+fn prepare(folder: &Path) -> io::Result<()> {
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(folder)?;
+    let metadata = fs::metadata(folder)?;
+    if metadata.uid() != rustix::process::geteuid().as_raw() {
+        return Err(io::Error::other(
+            "it belongs to another user, who could put code there",
+        ));
+    }
+    if metadata.mode() & 0o022 != 0 {
+        fs::set_permissions(folder, Permissions::from_mode(metadata.mode() & 0o700))?;
+        tracing::warn!(
+            "{} was writable for others; it is not any more, and is emptied",
+            folder.display()
+        );
+        for entry in fs::read_dir(folder)? {
+            fs::remove_file(entry?.path())?;
+        }
+    }
+    Ok(())
+}
+
+/// The one `unsafe` of the host.
+#[allow(unsafe_code)]
+fn deserialize(engine: &Engine, code: &[u8]) -> wasmtime::Result<Component> {
+    // SAFETY: the bytes must have come from `Component::serialize` and be unchanged. They are what this module wrote:
+    // the folder can be written by the host's own user alone, and the hash that was stored with them fits. Code of
+    // another version of Wasmtime or of another configuration is refused by `deserialize` itself.
+    unsafe { Component::deserialize(engine, code) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const COMPONENT: &[u8] = b"\0asm\x0d\0\x01\0";
+
+    fn scratch(name: &str) -> PathBuf {
+        let folder =
+            std::env::temp_dir().join(format!("tulpar-cache-{}-{name}", std::process::id()));
+        let _ = fs::remove_dir_all(&folder);
+        folder
+    }
+
+    fn only_file(folder: &Path) -> PathBuf {
+        let mut entries = fs::read_dir(folder).unwrap();
+        let path = entries.next().unwrap().unwrap().path();
+        assert!(entries.next().is_none());
+        path
+    }
+
+    #[test]
+    fn what_was_compiled_once_is_not_compiled_again() {
+        let folder = scratch("again");
+        let engine = Engine::default();
+        let load = || {
+            Cache::new(&folder, u64::MAX, &engine)
+                .load(COMPONENT)
+                .unwrap()
+                .1
+        };
+        assert!(!load());
+        assert!(load());
+    }
+
+    #[test]
+    fn damaged_code_is_never_run() {
+        let folder = scratch("damaged");
+        let engine = Engine::default();
+        let cache = Cache::new(&folder, u64::MAX, &engine);
+        cache.load(COMPONENT).unwrap();
+        let path = only_file(&folder);
+        let whole = fs::read(&path).unwrap();
+        for broken in [&whole[..whole.len() - 1], &whole[..10], &[]] {
+            fs::write(&path, broken).unwrap();
+            assert!(!cache.load(COMPONENT).unwrap().1);
+            assert!(cache.load(COMPONENT).unwrap().1);
+        }
+    }
+
+    #[test]
+    fn a_folder_that_others_could_write_to_is_emptied() {
+        let folder = scratch("open");
+        let engine = Engine::default();
+        Cache::new(&folder, u64::MAX, &engine)
+            .load(COMPONENT)
+            .unwrap();
+        fs::set_permissions(&folder, Permissions::from_mode(0o777)).unwrap();
+        let cache = Cache::new(&folder, u64::MAX, &engine);
+        assert!(!cache.load(COMPONENT).unwrap().1);
+        assert_eq!(fs::metadata(&folder).unwrap().mode() & 0o777, 0o700);
+    }
+
+    #[test]
+    fn the_bound_holds() {
+        let folder = scratch("bound");
+        let engine = Engine::default();
+        let cache = Cache::new(&folder, 1, &engine);
+        cache.load(COMPONENT).unwrap();
+        fs::rename(only_file(&folder), folder.join("older")).unwrap();
+        cache.load(COMPONENT).unwrap();
+        assert_ne!(only_file(&folder), folder.join("older"));
+    }
+}

@@ -1,0 +1,98 @@
+//! The one Wasmtime engine of the process and what its guests can import.
+
+use anyhow::{Context, Result};
+use wasmtime::component::{HasSelf, Linker};
+use wasmtime::{Config, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
+use wasmtime_wasi::cli::{WasiCli, WasiCliView};
+use wasmtime_wasi::clocks::{WasiClocks, WasiClocksView};
+use wasmtime_wasi::filesystem::{WasiFilesystem, WasiFilesystemView};
+use wasmtime_wasi::p2::bindings::{cli, clocks, filesystem, random};
+use wasmtime_wasi::random::WasiRandom;
+use wasmtime_wasi::{ResourceTable, WasiView};
+use wasmtime_wasi_io::bindings::wasi::io;
+
+use super::bindings;
+use super::host::HostState;
+use super::sandbox::deadline::TICK;
+use super::sandbox::limiter;
+use crate::config::Limits;
+
+/// Makes the engine and starts its clock, a thread that ends when the engine is gone.
+///
+/// # Errors
+/// The address space for `limits.instances` instances cannot be reserved.
+pub fn new(limits: &Limits) -> Result<Engine> {
+    let mut pool = PoolingAllocationConfig::new();
+    pool.total_component_instances(limits.instances)
+        .total_core_instances(limits.instances.saturating_mul(8))
+        .total_memories(limits.instances)
+        .total_tables(limits.instances.saturating_mul(4))
+        .total_stacks(limits.instances)
+        .max_core_instances_per_component(limiter::CORE_INSTANCES)
+        .max_memories_per_component(limiter::MEMORIES)
+        .max_tables_per_component(limiter::TABLES)
+        .max_memory_size(limits.instance_memory_bytes)
+        .table_elements(limiter::TABLE_ELEMENTS);
+    let mut config = Config::new();
+    config
+        .allocation_strategy(InstanceAllocationStrategy::Pooling(pool))
+        .epoch_interruption(true)
+        // Guests are called one at a time; without the machinery for concurrent calls a call costs a third.
+        .concurrency_support(false);
+    let engine = Engine::new(&config).map_err(anyhow::Error::from).context(
+        "cannot set up the sandbox; each instance reserves 4 GiB of address space, so that a smaller \
+         `limits.instances` may help",
+    )?;
+    let clock = engine.weak();
+    std::thread::Builder::new()
+        .name("epoch".into())
+        .spawn(move || {
+            while let Some(engine) = clock.upgrade() {
+                engine.increment_epoch();
+                drop(engine);
+                std::thread::sleep(TICK);
+            }
+        })
+        .context("cannot start the thread that counts the guests' time")?;
+    Ok(engine)
+}
+
+/// Everything a plugin can import: the contract's interfaces, and of WASI what a standard library needs to start, to
+/// tell the time, to draw random numbers and to print. There are no directories and no variables behind it, and no
+/// network: a component that imports `wasi:sockets` does not load.
+///
+/// # Errors
+/// Two interfaces of the same name, which is a defect of the host.
+pub fn linker(engine: &Engine) -> wasmtime::Result<Linker<HostState>> {
+    let mut linker = Linker::new(engine);
+    let l = &mut linker;
+    let own: fn(&mut HostState) -> &mut HostState = |state| state;
+    bindings::tulpar::plugin::sockets::add_to_linker::<_, HasSelf<HostState>>(l, own)?;
+    bindings::tulpar::plugin::rooms::add_to_linker::<_, HasSelf<HostState>>(l, own)?;
+    bindings::tulpar::plugin::http::add_to_linker::<_, HasSelf<HostState>>(l, own)?;
+    bindings::tulpar::plugin::log::add_to_linker::<_, HasSelf<HostState>>(l, own)?;
+    bindings::tulpar::plugin::types::add_to_linker::<_, HasSelf<HostState>>(l, own)?;
+
+    let table: fn(&mut HostState) -> &mut ResourceTable = |state| state.ctx().table;
+    io::error::add_to_linker::<_, HasSelf<ResourceTable>>(l, table)?;
+    io::poll::add_to_linker::<_, HasSelf<ResourceTable>>(l, table)?;
+    io::streams::add_to_linker::<_, HasSelf<ResourceTable>>(l, table)?;
+    clocks::wall_clock::add_to_linker::<_, WasiClocks>(l, WasiClocksView::clocks)?;
+    clocks::monotonic_clock::add_to_linker::<_, WasiClocks>(l, WasiClocksView::clocks)?;
+    random::random::add_to_linker::<_, WasiRandom>(l, |state| state.ctx().ctx.random())?;
+    random::insecure::add_to_linker::<_, WasiRandom>(l, |state| state.ctx().ctx.random())?;
+    random::insecure_seed::add_to_linker::<_, WasiRandom>(l, |state| state.ctx().ctx.random())?;
+    cli::environment::add_to_linker::<_, WasiCli>(l, WasiCliView::cli)?;
+    cli::exit::add_to_linker::<_, WasiCli>(l, WasiCliView::cli)?;
+    cli::stdin::add_to_linker::<_, WasiCli>(l, WasiCliView::cli)?;
+    cli::stdout::add_to_linker::<_, WasiCli>(l, WasiCliView::cli)?;
+    cli::stderr::add_to_linker::<_, WasiCli>(l, WasiCliView::cli)?;
+    cli::terminal_input::add_to_linker::<_, WasiCli>(l, WasiCliView::cli)?;
+    cli::terminal_output::add_to_linker::<_, WasiCli>(l, WasiCliView::cli)?;
+    cli::terminal_stdin::add_to_linker::<_, WasiCli>(l, WasiCliView::cli)?;
+    cli::terminal_stdout::add_to_linker::<_, WasiCli>(l, WasiCliView::cli)?;
+    cli::terminal_stderr::add_to_linker::<_, WasiCli>(l, WasiCliView::cli)?;
+    filesystem::types::add_to_linker::<_, WasiFilesystem>(l, WasiFilesystemView::filesystem)?;
+    filesystem::preopens::add_to_linker::<_, WasiFilesystem>(l, WasiFilesystemView::filesystem)?;
+    Ok(linker)
+}

@@ -1,0 +1,147 @@
+//! The host functions, one file per imported interface, and the state they work on: one for each instance.
+//!
+//! A host function never waits and never calls back into a guest. It looks things up in the hub, queues frames, and
+//! answers.
+
+mod http;
+mod log;
+mod output;
+mod rooms;
+mod sockets;
+
+use std::sync::Arc;
+
+use wasmtime_wasi::{ResourceTable, WasiCtx, WasiCtxView, WasiView};
+
+pub(super) use self::http::response_header;
+pub use self::http::{ContextHandle, RequestContext};
+pub(super) use self::sockets::Handles;
+pub use self::sockets::SocketHandle;
+use super::Shared;
+use super::bindings::tulpar::plugin::types;
+use super::sandbox::{Clock, Limiter};
+use crate::hub;
+use crate::ids::PluginId;
+use crate::message::Message;
+
+/// The most JSON a plugin may attach to one connection, in bytes.
+pub const MAX_VALUES: usize = 64 << 10;
+
+/// The data of a store.
+pub struct HostState {
+    pub(super) shared: Arc<Shared>,
+    /// The namespace the plugin serves, when it serves one.
+    pub(super) namespace: Option<Arc<hub::Namespace>>,
+    pub(super) handles: Handles,
+    /// The request that a middleware is deciding about.
+    pub(super) request: Option<Box<RequestContext>>,
+    pub(super) limiter: Limiter,
+    pub(super) clock: Clock,
+    plugin: Arc<PluginId>,
+    wasi: WasiCtx,
+    table: ResourceTable,
+}
+
+impl HostState {
+    pub(super) fn new(
+        plugin: Arc<PluginId>,
+        shared: Arc<Shared>,
+        namespace: Option<Arc<hub::Namespace>>,
+    ) -> Self {
+        let mut table = ResourceTable::new();
+        table.set_max_capacity(shared.limits.handles);
+        let wasi = WasiCtx::builder()
+            .stdout(output::Lines::new(plugin.clone(), tracing::Level::INFO))
+            .stderr(output::Lines::new(plugin.clone(), tracing::Level::WARN))
+            .build();
+        Self {
+            namespace,
+            handles: Handles::new(shared.limits.handles),
+            request: None,
+            limiter: Limiter::new(shared.limits.instance_memory_bytes),
+            clock: Clock::new(shared.limits.deadline_ms),
+            plugin,
+            wasi,
+            table,
+            shared,
+        }
+    }
+
+    /// The frame of a message, unless it is too large.
+    fn encode(&self, message: &types::MessageResult) -> Result<hub::Frame, types::SocketError> {
+        let message = match message {
+            types::MessageResult::Text(text) => Message::Text(text),
+            types::MessageResult::Binary(bytes) => Message::Binary(bytes),
+        };
+        if message.payload().len() > self.shared.limits.max_message_bytes {
+            return Err(types::SocketError::TooLarge);
+        }
+        Ok(hub::Frame::message(message))
+    }
+
+    /// Sends to an audience of the plugin's own namespace; without one there is nobody.
+    fn publish(
+        &self,
+        audience: hub::Audience<'_>,
+        message: &types::MessageResult,
+    ) -> Result<u32, types::SocketError> {
+        if let hub::Audience::Room { name, .. } = audience
+            && !hub::Namespace::is_room_name(name)
+        {
+            return Err(types::SocketError::InvalidArgument);
+        }
+        let frame = self.encode(message)?;
+        Ok(self.namespace.as_ref().map_or(0, |namespace| {
+            self.shared.backplane.publish(namespace, audience, &frame)
+        }))
+    }
+}
+
+impl WasiView for HostState {
+    fn ctx(&mut self) -> WasiCtxView<'_> {
+        WasiCtxView {
+            ctx: &mut self.wasi,
+            table: &mut self.table,
+        }
+    }
+}
+
+impl types::Host for HostState {}
+
+impl From<hub::SendError> for types::SocketError {
+    fn from(error: hub::SendError) -> Self {
+        match error {
+            hub::SendError::Closed => Self::Closed,
+            hub::SendError::Backpressure => Self::Backpressure,
+        }
+    }
+}
+
+impl From<hub::JoinError> for types::SocketError {
+    fn from(error: hub::JoinError) -> Self {
+        match error {
+            hub::JoinError::Closed => Self::Closed,
+            hub::JoinError::InvalidName => Self::InvalidArgument,
+            hub::JoinError::TooMany => Self::LimitExceeded,
+        }
+    }
+}
+
+/// The text, when it is JSON and no longer than [`MAX_VALUES`].
+fn checked_json(json: String) -> Result<Arc<str>, types::SocketError> {
+    if json.len() > MAX_VALUES {
+        return Err(types::SocketError::TooLarge);
+    }
+    match serde_json::from_str::<serde::de::IgnoredAny>(&json) {
+        Ok(_) => Ok(json.into()),
+        Err(_) => Err(types::SocketError::InvalidArgument),
+    }
+}
+
+/// The same for those who want it in words.
+fn checked_json_in_words(json: String) -> Result<Arc<str>, String> {
+    checked_json(json).map_err(|error| match error {
+        types::SocketError::TooLarge => format!("the JSON text is over {MAX_VALUES} bytes"),
+        _ => "the text is not JSON".to_owned(),
+    })
+}

@@ -1,0 +1,98 @@
+//! What a plugin says of itself at rest: the custom section `tulpar:plugin`, readable without compiling or running it.
+//!
+//! The section holds one JSON object a line, one for each handler. `describe()` is the authority; the section serves
+//! those who look at a file, and a difference between the two is worth a warning.
+
+use serde::{Deserialize, Serialize};
+use wasmtime::wasmparser::{BinaryReaderError, Parser, Payload};
+
+/// The name of the section.
+pub const SECTION: &str = "tulpar:plugin";
+
+/// One handler of a plugin.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "lowercase")]
+pub enum Handler {
+    /// It serves the sockets of a path.
+    Namespace {
+        /// The path, below the tenant's.
+        path: String,
+        /// The name for logs and tables.
+        name: String,
+        /// The middlewares that an upgrade passes, in their order.
+        #[serde(default)]
+        middlewares: Vec<String>,
+        /// The subprotocols it speaks; empty: any.
+        #[serde(default)]
+        protocols: Vec<String>,
+    },
+    /// It decides about requests.
+    Middleware {
+        /// The name that namespaces list it by.
+        name: String,
+    },
+}
+
+/// Why a section cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum MetadataError {
+    /// The file is no WebAssembly, or broken.
+    #[error("not readable as WebAssembly: {0}")]
+    Binary(#[from] BinaryReaderError),
+    /// A line is not what it should be.
+    #[error("section `{SECTION}`: {0}")]
+    Json(#[from] serde_json::Error),
+}
+
+/// The handlers that the file names, in the order of their lines; none when it has no such section.
+///
+/// # Errors
+/// The file is broken, or a line of the section is not one of [`Handler`].
+pub fn read(file: &[u8]) -> Result<Vec<Handler>, MetadataError> {
+    let mut handlers = Vec::new();
+    // The section is the core module's; the component around it carries the module whole, and the parser walks in.
+    for payload in Parser::new(0).parse_all(file) {
+        if let Payload::CustomSection(section) = payload?
+            && section.name() == SECTION
+        {
+            for line in section.data().split(|&byte| byte == b'\n' || byte == 0) {
+                if !line.trim_ascii().is_empty() {
+                    handlers.push(serde_json::from_slice(line)?);
+                }
+            }
+        }
+    }
+    Ok(handlers)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn module(section: &[u8]) -> Vec<u8> {
+        let mut file = b"\0asm\x01\0\0\0\0".to_vec();
+        file.push(u8::try_from(1 + SECTION.len() + section.len()).unwrap());
+        file.push(SECTION.len() as u8);
+        file.extend(SECTION.bytes());
+        file.extend(section);
+        file
+    }
+
+    #[test]
+    fn p2_each_line_is_a_handler() {
+        let file = module(b"{\"kind\":\"middleware\",\"name\":\"a\"}\n{\"kind\":\"namespace\",\"path\":\"/b\",\"name\":\"B\"}\n");
+        let handlers = read(&file).unwrap();
+        assert_eq!(handlers[0], Handler::Middleware { name: "a".into() });
+        assert!(matches!(&handlers[1], Handler::Namespace { path, .. } if path == "/b"));
+    }
+
+    #[test]
+    fn p2_what_is_broken_is_an_error() {
+        assert!(matches!(read(b"nonsense"), Err(MetadataError::Binary(_))));
+        assert!(matches!(
+            read(&module(b"{\"kind\":\"x\"}")),
+            Err(MetadataError::Json(_))
+        ));
+        assert_eq!(read(b"\0asm\x01\0\0\0").unwrap(), []);
+    }
+}

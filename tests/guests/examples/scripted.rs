@@ -1,0 +1,25 @@
+//! Obeys commands, also those in the values that the middleware `attach` gives a socket: its script for opening
+//! and closing.
+
+use tulpar::prelude::*;
+use tulpar_test_guests::commands::{Commanded, Peer};
+
+#[derive(Default)]
+struct Scripted(Commanded);
+
+#[tulpar::namespace(path = "/scripted", middlewares = ["attach"])]
+impl Namespace for Scripted {
+    type Data = tulpar_test_guests::Value;
+
+    fn on_open(&mut self, ws: &Peer) -> Result<()> {
+        self.0.on_open(ws)
+    }
+
+    fn on_message(&mut self, ws: &Peer, message: Message) -> Result<()> {
+        self.0.on_message(ws, message)
+    }
+
+    fn on_close(&mut self, ws: &Peer, event: CloseEvent) -> Result<()> {
+        self.0.on_close(ws, event)
+    }
+}

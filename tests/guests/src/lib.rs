@@ -1,0 +1,6 @@
+//! What more than one guest needs: the commands that a namespace obeys, and the blank for a descriptor.
+
+pub mod commands;
+pub mod mould;
+
+pub use serde_json::Value;

@@ -1,0 +1,59 @@
+//! The guest `commander` and its room of observers, which hears of every socket that opens and closes.
+
+use crate::client::{Client, Connect, Value, connect, json};
+use crate::server::Server;
+
+/// A socket of `path`, where a commander obeys, that hears which others open and close.
+pub async fn observer(server: &Server, path: &str) -> Client {
+    let mut observer = connect(server.url(path)).await;
+    let joined = observer
+        .ask(json!({ "do": "subscribe", "room": "observers" }))
+        .await;
+    assert_eq!(joined, "done");
+    observer
+}
+
+/// A socket of the guest `scripted` with these values: under `open` and `close` the commands to obey then.
+pub async fn scripted(server: &Server, values: Value) -> Client {
+    let url = server.url("/scripted");
+    Connect::to(url)
+        .header("x-values", values.to_string())
+        .open()
+        .await
+}
+
+/// The next event of that kind that an observer hears.
+pub async fn next_event(observer: &mut Client, kind: &str) -> Value {
+    loop {
+        let event = observer.recv_json().await;
+        assert!(
+            event["event"].is_string(),
+            "waited for the event `{kind}`, but got {event}"
+        );
+        if event["event"] == kind {
+            return event;
+        }
+    }
+}
+
+/// The peer of a failed handler is told that something failed but not what, and is closed.
+pub async fn expect_handler_error(client: &mut Client) {
+    let text = client.recv_text().await;
+    let start = r#"{"type":"error","message":"Server error occurred","timestamp":""#;
+    let timestamp = text
+        .strip_prefix(start)
+        .and_then(|rest| rest.strip_suffix("\"}"));
+    assert!(timestamp.is_some_and(is_timestamp), "{text}");
+    assert_eq!(
+        client.expect_close().await,
+        (1011, "Handler error".to_owned())
+    );
+}
+
+/// Whether a text has the form of `2026-01-31T12:34:56.789Z`.
+pub fn is_timestamp(text: &str) -> bool {
+    let shape = |byte: u8| if byte.is_ascii_digit() { b'0' } else { byte };
+    text.bytes()
+        .map(shape)
+        .eq("0000-00-00T00:00:00.000Z".bytes())
+}

@@ -1,0 +1,52 @@
+//! What the suites share: a server as a child process, WebSocket clients, raw bytes, and plugins as files.
+//!
+//! The suites see what anybody outside sees. Nothing here depends on the server's own crates.
+//! Nothing sleeps to be in step with the server: a test waits for what it expects, with an end to its patience,
+//! and that nothing more arrives is shown by a marker that is sent afterwards and arrives first.
+
+mod client;
+mod commander;
+mod guests;
+mod lines;
+mod raw;
+mod server;
+
+pub use client::{Client, Connect, Message, Value, connect, json};
+pub use commander::{expect_handler_error, is_timestamp, next_event, observer, scripted};
+pub use guests::{Mould, guest, guest_path};
+pub use lines::Lines;
+pub use raw::{Frame, Opcode, Raw, Response, frame, get};
+pub use server::{Builder, Server, Signal};
+
+use std::future::Future;
+use std::path::Path;
+use std::time::Duration;
+
+/// How long a test waits for one thing before it fails.
+pub const PATIENCE: Duration = Duration::from_secs(10);
+
+/// The root of the workspace.
+pub fn workspace() -> &'static Path {
+    Path::new(env!("TULPAR_TESTS_WORKSPACE"))
+}
+
+/// What `future` gives, or a panic that says what did not happen in time.
+pub async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
+    match tokio::time::timeout(PATIENCE, future).await {
+        Ok(value) => value,
+        Err(_) => panic!("waited {PATIENCE:?} in vain for {what}"),
+    }
+}
+
+/// Tries again until `attempt` gives something; a panic that says what did not happen in time.
+pub async fn eventually<T>(what: &str, mut attempt: impl AsyncFnMut() -> Option<T>) -> T {
+    within(what, async {
+        loop {
+            if let Some(value) = attempt().await {
+                return value;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    })
+    .await
+}

@@ -1,0 +1,312 @@
+//! The server as a child process, with a plugins folder of its own.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, kill_process};
+use tempfile::TempDir;
+
+use crate::lines::Lines;
+use crate::{PATIENCE, guests, workspace};
+
+pub use rustix::process::Signal;
+
+/// A busy machine may hold a handler back for longer than the default deadline; only tests about the deadline
+/// want one that is shorter.
+const DEADLINE_MS: u32 = 2_000;
+
+/// The first start after a change compiles the server's plugins, beside other tests doing the same.
+const START: Duration = Duration::from_secs(60);
+
+/// A server about to be started.
+pub struct Builder {
+    plugins: TempDir,
+    config: Option<String>,
+    args: Vec<String>,
+    env: Vec<(String, String)>,
+    cache: PathBuf,
+    listen: String,
+}
+
+impl Builder {
+    /// Writes this as the configuration file.
+    pub fn config(mut self, toml: &str) -> Self {
+        self.config = Some(toml.to_owned());
+        self
+    }
+
+    /// Adds a command-line argument.
+    pub fn arg(mut self, arg: &str) -> Self {
+        self.args.push(arg.to_owned());
+        self
+    }
+
+    /// Sets an environment variable.
+    pub fn env(mut self, key: &str, value: &str) -> Self {
+        self.env.push((key.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Uses this cache folder instead of the one that all tests share.
+    pub fn cache(mut self, folder: &Path) -> Self {
+        self.cache = folder.to_owned();
+        self
+    }
+
+    /// Listens here instead of on a free port.
+    pub fn listen(mut self, address: SocketAddr) -> Self {
+        self.listen = address.to_string();
+        self
+    }
+
+    /// Puts built guests into a tenant's folder.
+    pub fn tenant(self, tenant: &str, names: &[&str]) -> Self {
+        names.iter().fold(self, |server, name| {
+            server.file(&format!("{tenant}/{name}.wasm"), &guests::guest(name))
+        })
+    }
+
+    /// Writes bytes to a path below the plugins folder.
+    pub fn file(self, path: &str, bytes: &[u8]) -> Self {
+        write(&self.plugins_folder().join(path), bytes);
+        self
+    }
+
+    /// The plugins folder.
+    pub fn plugins_folder(&self) -> &Path {
+        self.plugins.path()
+    }
+
+    /// Starts the server and waits until it listens.
+    pub fn start(self) -> Server {
+        let mut server = self.spawn();
+        match server.stdout.wait_for(&["listening on http://"], START) {
+            Some(line) => {
+                let address = line
+                    .trim()
+                    .rsplit("http://")
+                    .next()
+                    .expect("rsplit gives at least one part");
+                server.address = address
+                    .parse()
+                    .unwrap_or_else(|error| panic!("{error} in `{line}`"));
+                server
+            }
+            None => panic!("the server did not say that it listens"),
+        }
+    }
+
+    /// Starts the server and waits until it ends, as it does when it cannot serve.
+    pub fn start_in_vain(self) -> (ExitStatus, Server) {
+        let mut server = self.spawn();
+        let status = server.wait_exit(START);
+        (status, server)
+    }
+
+    fn spawn(self) -> Server {
+        let mut command = Command::new(binary());
+        command
+            .arg("serve")
+            .arg("--plugins")
+            .arg(self.plugins.path());
+        command
+            .args(["--listen", &self.listen])
+            .arg("--cache")
+            .arg(&self.cache);
+
+        let config = tempfile::tempdir().expect("a temporary folder");
+        if let Some(toml) = &self.config {
+            let file = config.path().join("tulpar.toml");
+            write(&file, toml.as_bytes());
+            command.arg("--config").arg(file);
+        }
+        for (key, _) in
+            std::env::vars_os().filter(|(key, _)| key.to_string_lossy().starts_with("TULPAR_"))
+        {
+            command.env_remove(key);
+        }
+        command.env("TULPAR_LOG", "info,tulpar=debug,tulpar_runtime=debug");
+        if !self
+            .config
+            .as_deref()
+            .unwrap_or_default()
+            .contains("deadline-ms")
+        {
+            command.env("TULPAR_LIMITS_DEADLINE_MS", DEADLINE_MS.to_string());
+        }
+        command.envs(self.env).args(self.args);
+        // Its working directory is empty, so that no tulpar.toml of the workspace is found.
+        command.current_dir(config.path());
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+
+        let mut child = command
+            .spawn()
+            .unwrap_or_else(|error| panic!("{command:?} does not start: {error}"));
+        let stdout = Lines::collect(child.stdout.take().expect("it is piped"));
+        let stderr = Lines::collect(child.stderr.take().expect("it is piped"));
+        let address = SocketAddr::from(([0, 0, 0, 0], 0));
+        Server {
+            child,
+            stdout,
+            stderr,
+            address,
+            plugins: self.plugins,
+            _config: config,
+        }
+    }
+}
+
+/// A running server. It is killed when it is dropped; when a test fails, what it printed is shown.
+pub struct Server {
+    child: Child,
+    /// What it prints to standard output: the table of what it serves.
+    pub stdout: Lines,
+    /// What it prints to standard error: its log.
+    pub stderr: Lines,
+    address: SocketAddr,
+    plugins: TempDir,
+    _config: TempDir,
+}
+
+impl Server {
+    /// A server with these built plugins in its folder.
+    pub fn with(names: &[&str]) -> Builder {
+        let plugins = tempfile::tempdir().expect("a temporary folder");
+        for name in names {
+            write(
+                &plugins.path().join(format!("{name}.wasm")),
+                &guests::guest(name),
+            );
+        }
+        Builder {
+            plugins,
+            config: None,
+            args: Vec::new(),
+            env: Vec::new(),
+            cache: workspace().join("target/tests-cache"),
+            listen: "127.0.0.1:0".to_owned(),
+        }
+    }
+
+    /// The address it listens on.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The WebSocket URL of a path.
+    pub fn url(&self, path: &str) -> String {
+        format!("ws://{}{path}", self.address)
+    }
+
+    /// Adds a file to the plugins folder at once: it is written elsewhere and moved there.
+    pub fn drop_in(&self, path: &str, bytes: &[u8]) {
+        let elsewhere = self.plugins.path().join(".being-written");
+        write(&elsewhere, bytes);
+        let file = self.plugins.path().join(path);
+        fs::create_dir_all(file.parent().expect("it lies in the folder"))
+            .expect("the folder can be made");
+        fs::rename(&elsewhere, &file).expect("the file can be moved");
+    }
+
+    /// The plugins folder.
+    pub fn plugins_folder(&self) -> &Path {
+        self.plugins.path()
+    }
+
+    /// The first log line that holds all of `parts`, as soon as there is one.
+    pub fn log_line(&self, parts: &[&str]) -> String {
+        let line = self.stderr.wait_for(parts, PATIENCE);
+        line.unwrap_or_else(|| panic!("waited {PATIENCE:?} in vain for a log line with {parts:?}"))
+    }
+
+    /// The line that says why a file was refused.
+    pub fn refusal(&self, file: &str) -> String {
+        let start = format!("refused {file}: ");
+        let line = self.stdout.wait_for(&[&start], PATIENCE);
+        line.unwrap_or_else(|| panic!("waited {PATIENCE:?} in vain for a line `{start}...`"))
+    }
+
+    /// Sends a signal to the process.
+    pub fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).expect("the process can be signalled");
+    }
+
+    /// Waits until the process has ended and all it printed is collected.
+    pub fn wait_exit(&mut self, patience: Duration) -> ExitStatus {
+        let end = Instant::now() + patience;
+        loop {
+            if let Some(status) = self
+                .child
+                .try_wait()
+                .expect("the process can be waited for")
+            {
+                self.stdout.wait_for_end(PATIENCE);
+                self.stderr.wait_for_end(PATIENCE);
+                return status;
+            }
+            assert!(
+                Instant::now() < end,
+                "waited {patience:?} in vain for the server to end"
+            );
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// The memory that the process holds, in bytes.
+    pub fn resident_bytes(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()))
+            .expect("the process runs");
+        let line = status
+            .lines()
+            .find_map(|line| line.strip_prefix("VmRSS:"))
+            .expect("the kernel says it");
+        line.trim()
+            .trim_end_matches(" kB")
+            .trim()
+            .parse::<u64>()
+            .expect("it is a number")
+            * 1024
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        drop(self.child.kill());
+        drop(self.child.wait());
+        if thread::panicking() {
+            self.stdout.wait_for_end(PATIENCE);
+            self.stderr.wait_for_end(PATIENCE);
+            eprintln!("--- the server's standard output\n{}", self.stdout.text());
+            eprintln!("--- the server's standard error\n{}", self.stderr.text());
+        }
+    }
+}
+
+/// The server's binary: TULPAR_BIN, or the one built in the profile of this test, or in the workspace's.
+fn binary() -> PathBuf {
+    if let Some(named) = std::env::var_os("TULPAR_BIN") {
+        return PathBuf::from(named);
+    }
+    let this = std::env::current_exe().expect("a test knows its own file");
+    let beside = this
+        .ancestors()
+        .nth(2)
+        .map(|profile| profile.join("tulpar"));
+    let places = [beside, Some(workspace().join("target/debug/tulpar"))];
+    let found = places.into_iter().flatten().find(|place| place.is_file());
+    found.expect("there is no server to test; build it with `cargo build -p tulpar-runtime`, or name it in TULPAR_BIN")
+}
+
+fn write(file: &Path, bytes: &[u8]) {
+    fs::create_dir_all(file.parent().expect("it lies in a folder"))
+        .expect("the folder can be made");
+    fs::write(file, bytes)
+        .unwrap_or_else(|error| panic!("{} cannot be written: {error}", file.display()));
+}

@@ -1,0 +1,278 @@
+//! The example plugins, message by message as their documentation has them.
+
+use tulpar_tests::{Client, Connect, Server, connect, get, is_timestamp};
+
+/// The message is this one but for its timestamp, which has the form of one.
+async fn expect_with_timestamp(client: &mut Client, start: &str) {
+    let text = client.recv_text().await;
+    let timestamp = text
+        .strip_prefix(start)
+        .and_then(|rest| rest.strip_prefix(r#","timestamp":""#));
+    let timestamp = timestamp.and_then(|rest| rest.strip_suffix("\"}"));
+    assert!(
+        timestamp.is_some_and(is_timestamp),
+        "waited for `{start},\"timestamp\":..}}`, but got `{text}`"
+    );
+}
+
+#[tokio::test]
+async fn chat_welcomes_and_echoes() {
+    let server = Server::with(&["chat"]).start();
+    let mut client = connect(server.url("/chat")).await;
+    assert_eq!(client.recv_text().await, "Welcome to chat!");
+    for text in ["hello", "", "ö {\"a\":1}"] {
+        client.send(text).await;
+        assert_eq!(client.recv_text().await, format!("Echo: {text}"));
+    }
+    server.log_line(&["Client connected: "]);
+    client.close(1000, "").await;
+    server.log_line(&["Client disconnected: "]);
+}
+
+#[tokio::test]
+async fn echo_sends_back_what_it_gets() {
+    let server = Server::with(&["echo"]).start();
+    let mut client = connect(server.url("/echo")).await;
+    client.send("text").await;
+    assert_eq!(client.recv_text().await, "text");
+    client.send_bytes([0, 255]).await;
+    assert_eq!(client.recv_bytes().await, [0, 255]);
+}
+
+#[tokio::test]
+async fn room_sends_to_everybody() {
+    let server = Server::with(&["room"]).start();
+    let mut first = connect(server.url("/room")).await;
+    // A socket is in the room when its on-open has returned; its own message comes back after that.
+    first.send("of the first").await;
+    assert_eq!(first.recv_text().await, "of the first");
+    let mut second = connect(server.url("/room")).await;
+    second.send("of the second").await;
+    for client in [&mut first, &mut second] {
+        assert_eq!(client.recv_text().await, "of the second");
+    }
+    first.send_bytes([1, 2]).await;
+    for client in [&mut first, &mut second] {
+        assert_eq!(client.recv_bytes().await, [1, 2]);
+    }
+}
+
+#[tokio::test]
+async fn chat_errors_says_what_is_wrong_and_stays() {
+    let server = Server::with(&["chat-errors"]).start();
+    let mut client = connect(server.url("/chat-errors")).await;
+    for (text, answer) in [
+        (r#"{"type":"ping"}"#, r#"{"type":"pong"}"#),
+        (
+            "{}",
+            r#"{"type":"error","message":"Message type is required"}"#,
+        ),
+        (
+            r#"{"type":""}"#,
+            r#"{"type":"error","message":"Message type is required"}"#,
+        ),
+        (
+            r#"{"type":"dance"}"#,
+            r#"{"type":"error","message":"Unknown message type: dance"}"#,
+        ),
+        (r#"{"type":"ping"}"#, r#"{"type":"pong"}"#),
+    ] {
+        client.send(text).await;
+        assert_eq!(client.recv_text().await, answer);
+    }
+    client.send("{ no JSON").await;
+    let answer = client.recv_json().await;
+    assert_eq!(answer["type"], "error");
+    assert!(
+        answer["message"]
+            .as_str()
+            .is_some_and(|text| !text.is_empty()),
+        "{answer}"
+    );
+    client.send(r#"{"type":"ping"}"#).await;
+    assert_eq!(client.recv_text().await, r#"{"type":"pong"}"#);
+}
+
+#[tokio::test]
+async fn chat_info_counts_the_room() {
+    let server = Server::with(&["chat-info"]).start();
+    let mut clients = Vec::new();
+    for total in 1..=3 {
+        let mut client = connect(server.url("/chat-info")).await;
+        client.send("how many?").await;
+        assert_eq!(
+            client.recv_text().await,
+            format!(r#"{{"type":"room_info","totalUsers":{total}}}"#)
+        );
+        clients.push(client);
+    }
+}
+
+#[tokio::test]
+async fn chat_rooms_tells_who_joins_who_leaves_and_what_is_said() {
+    let server = Server::with(&["chat-rooms", "ws-visitor"]).start();
+    let mut anonymous = connect(server.url("/chat-rooms")).await;
+    assert_eq!(
+        anonymous.recv_text().await,
+        r#"{"type":"welcome","message":"Welcome to general, Anonymous!"}"#
+    );
+    let mut elsewhere = connect(server.url("/chat-rooms?username=Eve&room=attic")).await;
+    assert_eq!(
+        elsewhere.recv_text().await,
+        r#"{"type":"welcome","message":"Welcome to attic, Eve!"}"#
+    );
+    let mut ada = connect(server.url("/chat-rooms?username=Ada&room=general")).await;
+    assert_eq!(
+        ada.recv_text().await,
+        r#"{"type":"welcome","message":"Welcome to general, Ada!"}"#
+    );
+    expect_with_timestamp(&mut anonymous, r#"{"type":"user_joined","username":"Ada""#).await;
+
+    ada.send(r#"{"type":"message","message":"hello"}"#).await;
+    expect_with_timestamp(
+        &mut anonymous,
+        r#"{"type":"message","username":"Ada","message":"hello""#,
+    )
+    .await;
+    anonymous
+        .send(r#"{"type":"message","message":"who is it?"}"#)
+        .await;
+    let reply = r#"{"type":"message","username":"Anonymous","message":"who is it?""#;
+    expect_with_timestamp(&mut ada, reply).await;
+
+    ada.send("no JSON").await;
+    assert_eq!(
+        ada.recv_text().await,
+        r#"{"type":"error","message":"Invalid message format"}"#
+    );
+    ada.close(1000, "").await;
+    assert_eq!(
+        anonymous.recv_text().await,
+        r#"{"type":"user_left","username":"Ada"}"#
+    );
+    elsewhere.send(r#"{"type":"whoami"}"#).await;
+    assert_eq!(
+        elsewhere.recv_json().await["type"],
+        "whoami",
+        "nothing of the other room came before"
+    );
+}
+
+#[tokio::test]
+async fn chat_rooms_whispers_to_one_socket() {
+    let server = Server::with(&["chat-rooms", "ws-visitor"]).start();
+    let mut ada = connect(server.url("/chat-rooms?username=Ada&room=a")).await;
+    let mut bob = connect(server.url("/chat-rooms?username=Bob&room=b")).await;
+    for client in [&mut ada, &mut bob] {
+        assert_eq!(client.recv_json().await["type"], "welcome");
+    }
+    bob.send(r#"{"type":"whoami"}"#).await;
+    let id = bob.recv_json().await["id"]
+        .as_str()
+        .expect("a text")
+        .to_owned();
+    ada.send(format!(
+        r#"{{"type":"private","to":"{id}","message":"psst"}}"#
+    ))
+    .await;
+    assert_eq!(
+        bob.recv_text().await,
+        r#"{"type":"private_message","message":"psst"}"#
+    );
+    ada.send(r#"{"type":"private","to":"nobody","message":"psst"}"#)
+        .await;
+    assert_eq!(
+        ada.recv_text().await,
+        r#"{"type":"error","message":"Unknown socket"}"#
+    );
+}
+
+#[tokio::test]
+async fn private_greets_whom_the_middleware_knows() {
+    let server = Server::with(&["private", "ws-auth"]).start();
+    let mut client = connect(server.url("/private?token=valid-token")).await;
+    assert_eq!(
+        client.recv_text().await,
+        r#"{"type":"authenticated","userId":"123","username":"john_doe"}"#
+    );
+    client.send("hello").await;
+    server.log_line(&["Authenticated user connected: john_doe"]);
+    server.log_line(&["Message from john_doe: hello"]);
+}
+
+#[tokio::test]
+async fn admin_is_behind_three_middlewares() {
+    let server = Server::with(&["admin", "ws-logging", "ws-auth", "ws-rate-limit"]).start();
+    assert_eq!(get(server.address(), "/admin").await.status, 401);
+    server.log_line(&["GET /admin from 127.0.0.1"]);
+    let welcome = concat!(
+        r#"{"type":"admin-welcome","user":{"userId":"123","username":"john_doe"},"#,
+        r#""permissions":["read","write","delete"]}"#
+    );
+    let by_header = Connect::to(server.url("/admin")).header("Authorization", "Bearer valid-token");
+    assert_eq!(by_header.open().await.recv_text().await, welcome);
+
+    // Requests without the token do not reach the limit; it is 20 of those with it, in ten seconds.
+    for admitted in 2..=20 {
+        let mut client = connect(server.url("/admin?token=valid-token")).await;
+        assert_eq!(client.recv_text().await, welcome, "{admitted}");
+    }
+    let response = Connect::to(server.url("/admin?token=valid-token"))
+        .refused()
+        .await;
+    assert_eq!(
+        (response.status, response.text()),
+        (429, r#"{"error":"Too Many Requests"}"#)
+    );
+    let wait: u32 = response
+        .header("retry-after")
+        .expect("it says when")
+        .parse()
+        .expect("in seconds");
+    assert!((1..=10).contains(&wait), "{wait}");
+    assert_eq!(
+        Connect::to(server.url("/admin")).refused().await.status,
+        401,
+        "the token is asked for first"
+    );
+}
+
+#[tokio::test]
+async fn notifications_connects_and_answers_pings() {
+    let server = Server::with(&["notifications", "ws-visitor"]).start();
+    for query in ["", "?userId=7"] {
+        let mut client = connect(server.url(&format!("/ws/notifications{query}"))).await;
+        assert_eq!(
+            client.recv_text().await,
+            r#"{"type":"connected","message":"Connected to notification system"}"#
+        );
+        client.send("no JSON").await;
+        client.send(r#"{"type":"other"}"#).await;
+        client.send(r#"{"type":"ping"}"#).await;
+        assert_eq!(client.recv_text().await, r#"{"type":"pong"}"#);
+    }
+    server.log_line(&["Invalid message format"]);
+}
+
+#[tokio::test]
+async fn every_example_is_served_beside_the_others() {
+    let names = std::fs::read_dir(tulpar_tests::workspace().join("plugins"))
+        .expect("the folder of the examples");
+    let names = names
+        .flatten()
+        .filter(|entry| entry.path().join("Cargo.toml").is_file());
+    let names: Vec<_> = names
+        .map(|entry| entry.file_name().into_string().expect("UTF-8"))
+        .collect();
+    let names: Vec<_> = names.iter().map(String::as_str).collect();
+    assert!(names.len() >= 10, "{names:?}");
+    let server = Server::with(&names).start();
+    assert_eq!(server.stdout.with("refused"), [""; 0]);
+    for name in names {
+        let file = format!("{name}.wasm");
+        assert!(
+            !server.stdout.with(&file).is_empty(),
+            "{file} is not in the table"
+        );
+    }
+}

@@ -1,0 +1,602 @@
+//! Files in the plugins folder: rules P1 to P5, and the adding of P6.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::time::{Duration, Instant};
+
+use tulpar_tests::{
+    Connect, Mould, Server, Value, connect, eventually, get, guest, json, workspace,
+};
+
+async fn expect_echo(server: &Server, path: &str) {
+    let mut client = connect(server.url(path)).await;
+    client.send("anybody?").await;
+    assert_eq!(client.recv_text().await, "anybody?", "{path}");
+}
+
+async fn expect_not_served(server: &Server, path: &str) {
+    assert_eq!(
+        Connect::to(server.url(path)).refused().await.status,
+        404,
+        "{path}"
+    );
+}
+
+/// Waits until an upgrade of the path is answered with 101.
+async fn become_served(server: &Server, path: &str) {
+    let what = format!("{path} to be served");
+    eventually(&what, async || {
+        Connect::to(server.url(path)).attempt().await.ok()
+    })
+    .await;
+}
+
+/// The component that a text in WAT stands for.
+fn component(text: &str) -> Vec<u8> {
+    wat::parse_str(text).expect("the text is WAT")
+}
+
+#[tokio::test]
+async fn p1_a_file_is_a_plugin_and_a_folder_a_tenant() {
+    let server = Server::with(&["commander"])
+        .tenant("acme", &["commander"])
+        .file("notes/readme.txt", b"no plugin")
+        .start();
+    expect_echo(&server, "/commander").await;
+    expect_echo(&server, "/acme/commander").await;
+    assert!(
+        !server.stdout.text().contains("notes"),
+        "a folder without plugins is no tenant"
+    );
+    assert_eq!(server.stdout.with("refused"), [""; 0]);
+}
+
+#[tokio::test]
+async fn p1_the_table_names_what_is_served() {
+    let server = Server::with(&["chat", "private", "ws-auth"])
+        .tenant("acme", &["commander"])
+        .start();
+    for cells in [
+        ["/chat", "ChatSocket", "-", "chat.wasm"],
+        ["/private", "PrivateSocket", "ws-auth", "private.wasm"],
+        ["/acme/commander", "Commander", "-", "acme/commander.wasm"],
+    ] {
+        let cells = cells.into_iter().filter(|cell| *cell != "-");
+        let cells: Vec<_> = cells.collect();
+        assert!(
+            server.stdout.wait_for(&cells, Duration::ZERO).is_some(),
+            "no line has {cells:?}"
+        );
+    }
+    assert!(
+        server
+            .stdout
+            .wait_for(&["ws-auth", "ws-auth.wasm"], Duration::ZERO)
+            .is_some()
+    );
+}
+
+#[tokio::test]
+async fn p1_names_that_begin_with_an_underscore_or_a_dot_are_ignored() {
+    let bytes = guest("commander");
+    let server = Server::with(&["chat"])
+        .file("_commander.wasm", &bytes)
+        .file(".commander.wasm", &bytes)
+        .file("_acme/commander.wasm", &bytes)
+        .file(".acme/commander.wasm", &bytes)
+        .file("commander.wasm.bak", &bytes)
+        .file("commander", &bytes)
+        .start();
+    for path in [
+        "/commander",
+        "/_acme/commander",
+        "/.acme/commander",
+        "/acme/commander",
+    ] {
+        expect_not_served(&server, path).await;
+    }
+    assert!(
+        !server.stdout.text().contains("commander"),
+        "what is ignored is not mentioned"
+    );
+    assert_eq!(
+        connect(server.url("/chat")).await.recv_text().await,
+        "Welcome to chat!"
+    );
+}
+
+#[test]
+fn p2_the_descriptor_can_be_read_at_rest() {
+    let admin = json!({
+        "kind": "namespace",
+        "path": "/admin",
+        "name": "AdminSocket",
+        "middlewares": ["ws-logging", "ws-auth", "ws-rate-limit"],
+        "protocols": [],
+    });
+    assert_eq!(descriptors(&guest("admin")), [admin]);
+    assert_eq!(
+        descriptors(&guest("ws-auth")),
+        [json!({ "kind": "middleware", "name": "ws-auth" })]
+    );
+    let all = fs::read_dir(workspace().join("plugins"))
+        .expect("the folder of the examples")
+        .flatten();
+    for plugin in all.filter(|entry| entry.path().join("Cargo.toml").is_file()) {
+        let name = plugin.file_name().into_string().expect("UTF-8");
+        assert_eq!(descriptors(&guest(&name)).len(), 1, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn p2_describe_is_the_authority() {
+    let mut bytes = Mould::namespace("/truth").bytes();
+    append_descriptor(
+        &mut bytes,
+        &json!({ "kind": "namespace", "path": "/lie", "name": "Lie" }),
+    );
+    let server = Server::with(&[]).file("torn.wasm", &bytes).start();
+    expect_echo(&server, "/truth").await;
+    expect_not_served(&server, "/lie").await;
+}
+
+#[tokio::test]
+async fn p2_one_component_may_be_a_namespace_and_a_middleware() {
+    let server = Server::with(&["both"]).start();
+    let client = connect(server.url("/both")).await;
+    assert_eq!(client.response.header("x-passed"), Some("both"));
+    expect_echo(&server, "/both").await;
+}
+
+#[tokio::test]
+async fn p3_a_tenants_own_middleware_comes_before_the_roots() {
+    let gate = |of: &str| {
+        Mould::middleware("gate")
+            .set("header", json!(["x-gate-of", of]))
+            .bytes()
+    };
+    let gated = || {
+        Mould::namespace("/gated")
+            .set("middlewares", json!(["gate"]))
+            .bytes()
+    };
+    let server = Server::with(&[])
+        .file("gate.wasm", &gate("root"))
+        .file("gated.wasm", &gated())
+        .file("acme/gate.wasm", &gate("acme"))
+        .file("acme/gated.wasm", &gated())
+        .file("zeta/gated.wasm", &gated())
+        .start();
+    for (path, gate) in [
+        ("/gated", "root"),
+        ("/acme/gated", "acme"),
+        ("/zeta/gated", "root"),
+    ] {
+        let client = connect(server.url(path)).await;
+        assert_eq!(client.response.header("x-gate-of"), Some(gate), "{path}");
+    }
+}
+
+#[tokio::test]
+async fn p3_a_tenants_middleware_is_nobody_elses() {
+    let gated = || {
+        Mould::namespace("/gated")
+            .set("middlewares", json!(["gate"]))
+            .bytes()
+    };
+    let server = Server::with(&[])
+        .file("acme/gate.wasm", &Mould::middleware("gate").bytes())
+        .file("acme/gated.wasm", &gated())
+        .file("gated.wasm", &gated())
+        .file("zeta/gated.wasm", &gated())
+        .start();
+    expect_echo(&server, "/acme/gated").await;
+    expect_not_served(&server, "/gated").await;
+    expect_not_served(&server, "/zeta/gated").await;
+}
+
+#[tokio::test]
+async fn p4_of_two_plugins_with_one_path_the_first_is_served() {
+    let twin = |name: &str| Mould::namespace("/twin").set("name", json!(name)).bytes();
+    let server = Server::with(&[])
+        .file("a.wasm", &twin("FirstTwin"))
+        .file("b.wasm", &twin("SecondTwin"))
+        .start();
+    let refusal = server.refusal("b.wasm");
+    for part in ["/twin", "a.wasm"] {
+        assert!(refusal.contains(part), "`{part}` is not in `{refusal}`");
+    }
+    assert_eq!(server.stdout.with("refused").len(), 1);
+    assert_eq!(server.stdout.with("FirstTwin").len(), 1);
+    assert_eq!(server.stdout.with("SecondTwin").len(), 0);
+    expect_echo(&server, "/twin").await;
+}
+
+#[tokio::test]
+async fn p4_of_two_plugins_with_one_middleware_name_the_first_is_used() {
+    let twin = |value: &str| {
+        Mould::middleware("gate")
+            .set("header", json!(["x-twin", value]))
+            .bytes()
+    };
+    let gated = Mould::namespace("/gated").set("middlewares", json!(["gate"]));
+    let server = Server::with(&[])
+        .file("a.wasm", &twin("first"))
+        .file("b.wasm", &twin("second"))
+        .file("gated.wasm", &gated.bytes())
+        .start();
+    let refusal = server.refusal("b.wasm");
+    for part in ["gate", "a.wasm"] {
+        assert!(refusal.contains(part), "`{part}` is not in `{refusal}`");
+    }
+    assert_eq!(
+        connect(server.url("/gated"))
+            .await
+            .response
+            .header("x-twin"),
+        Some("first")
+    );
+}
+
+#[tokio::test]
+async fn p4_a_namespace_without_its_middleware_is_served_as_soon_as_that_appears() {
+    let gated = Mould::namespace("/gated").set("middlewares", json!(["gate", "other"]));
+    let server = Server::with(&["commander"])
+        .file("gated.wasm", &gated.bytes())
+        .file("other.wasm", &Mould::middleware("other").bytes())
+        .start();
+    expect_not_served(&server, "/gated").await;
+    assert_eq!(get(server.address(), "/gated").await.status, 404);
+    let said = format!("{}\n{}", server.stdout.text(), server.stderr.text());
+    assert!(
+        said.lines()
+            .any(|line| line.contains("gated.wasm") && line.contains("gate`")
+                || line.contains("\"gate\"")),
+        "nobody says that `gate` is missing"
+    );
+
+    server.drop_in("gate.wasm", &Mould::middleware("gate").bytes());
+    become_served(&server, "/gated").await;
+    expect_echo(&server, "/gated").await;
+}
+
+#[tokio::test]
+async fn p5_what_is_no_plugin_is_refused_with_a_reason_and_all_else_keeps_running() {
+    let commander = guest("commander");
+    let (half, _) = commander.split_at(commander.len() / 2);
+    let module = component(r#"(module (func (export "on-open")))"#);
+    let no_exports = component("(component)");
+    let other_world =
+        component(r#"(component (instance $i) (export "acme:other/handler@0.1.0" (instance $i)))"#);
+    let hollow = component(
+        r#"(component (instance $i) (export "tulpar:plugin/namespace-handler@0.1.0" (instance $i)))"#,
+    );
+    let from_the_future = component(
+        r#"(component (instance $i) (export "tulpar:plugin/namespace-handler@0.2.0" (instance $i)))"#,
+    );
+    let greedy = guest("greedy");
+    let caller = guest("caller");
+    let elf = [&b"\x7fELF\x02\x01\x01\0"[..], &[0; 4096]].concat();
+    let files = [
+        ("text.wasm", &b"not a component at all"[..], "WebAssembly"),
+        ("empty.wasm", b"", "empty"),
+        ("magic.wasm", b"\0asm", "WebAssembly"),
+        ("core.wasm", b"\0asm\x01\0\0\0", "component"),
+        ("module.wasm", &module, "component"),
+        ("compiled.wasm", &elf, "compiled"),
+        ("truncated.wasm", half, "component"),
+        ("bare.wasm", &no_exports, "export"),
+        ("other.wasm", &other_world, "export"),
+        ("hollow.wasm", &hollow, "namespace-handler"),
+        ("future.wasm", &from_the_future, "export"),
+        ("greedy.wasm", &greedy, "tulpar:test-guests/disk"),
+        ("caller.wasm", &caller, "wasi:sockets"),
+    ];
+    let mut server = Server::with(&["commander"]);
+    for (file, bytes, _) in files {
+        server = server.file(file, bytes);
+        server = server.file(&format!("acme/{file}"), bytes);
+    }
+    let server = server.tenant("acme", &["commander"]).start();
+    for (file, _, word) in files {
+        for file in [file.to_owned(), format!("acme/{file}")] {
+            let refusal = server.refusal(&file);
+            assert!(refusal.contains(word), "`{word}` is not in `{refusal}`");
+        }
+    }
+    assert_eq!(
+        server.stdout.with("refused ").len(),
+        2 * files.len(),
+        "one line each"
+    );
+    expect_echo(&server, "/commander").await;
+    expect_echo(&server, "/acme/commander").await;
+    expect_not_served(&server, "/greedy").await;
+}
+
+#[tokio::test]
+async fn p5_compiled_code_is_refused_even_the_hosts_own() {
+    let cache = tempfile::tempdir().expect("a temporary folder");
+    drop(Server::with(&["commander"]).cache(cache.path()).start());
+    let compiled = files_below(cache.path())
+        .into_iter()
+        .max_by_key(Vec::len)
+        .expect("the cache holds the code");
+    let server = Server::with(&["chat"])
+        .file("compiled.wasm", &compiled)
+        .start();
+    server.refusal("compiled.wasm");
+    expect_not_served(&server, "/commander").await;
+    assert_eq!(
+        connect(server.url("/chat")).await.recv_text().await,
+        "Welcome to chat!"
+    );
+}
+
+#[tokio::test]
+async fn p5_a_plugin_has_as_many_bytes_as_allowed() {
+    let bytes = guest("commander");
+    for (allowed, served) in [(bytes.len(), true), (bytes.len() - 1, false)] {
+        let config = format!("[limits]\nmax-plugin-bytes = {allowed}");
+        let server = Server::with(&["commander"]).config(&config).start();
+        if served {
+            expect_echo(&server, "/commander").await;
+        } else {
+            let refusal = server.refusal("commander.wasm");
+            assert!(
+                refusal.contains(&allowed.to_string()),
+                "the bound is not in `{refusal}`"
+            );
+            expect_not_served(&server, "/commander").await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn p5_what_cannot_be_read_is_refused() {
+    let server = Server::with(&["commander"]);
+    fs::create_dir(server.plugins_folder().join("folder.wasm")).expect("the folder can be made");
+    symlink(
+        "/nowhere/at/all",
+        server.plugins_folder().join("dangling.wasm"),
+    )
+    .expect("the link can be made");
+    let server = server.start();
+    server.refusal("dangling.wasm");
+    expect_echo(&server, "/commander").await;
+}
+
+#[tokio::test]
+async fn p5_a_plugin_that_cannot_describe_itself_is_refused() {
+    let server = Server::with(&["commander"])
+        .file(
+            "loops.wasm",
+            &Mould::namespace("/loops")
+                .set("instead", json!("loop"))
+                .bytes(),
+        )
+        .file(
+            "panics.wasm",
+            &Mould::namespace("/panics")
+                .set("instead", json!("panic"))
+                .bytes(),
+        )
+        .file(
+            "gate-loops.wasm",
+            &Mould::middleware("loops")
+                .set("instead", json!("loop"))
+                .bytes(),
+        )
+        .file(
+            "gate-panics.wasm",
+            &Mould::middleware("panics")
+                .set("instead", json!("panic"))
+                .bytes(),
+        )
+        .config("[limits]\ndeadline-ms = 300")
+        .start();
+    for file in [
+        "loops.wasm",
+        "panics.wasm",
+        "gate-loops.wasm",
+        "gate-panics.wasm",
+    ] {
+        let refusal = server.refusal(file);
+        assert!(refusal.contains("describe"), "{refusal}");
+    }
+    expect_echo(&server, "/commander").await;
+}
+
+#[tokio::test]
+async fn p5_a_descriptor_against_the_rules_is_refused() {
+    let longest_path = format!("/{}", "p".repeat(255));
+    let too_long_path = format!("/{}", "p".repeat(256));
+    let longest_name = "n".repeat(128);
+    let too_long_name = "n".repeat(129);
+    let names = |count: usize| {
+        json!(
+            (0..count)
+                .map(|index| format!("m{index}"))
+                .collect::<Vec<_>>()
+        )
+    };
+    let good = [
+        ("/", "name", json!("x")),
+        ("/a.b/~c", "name", json!(longest_name)),
+        (&longest_path, "name", json!("x")),
+    ];
+    let bad = [
+        ("", "name", json!("x")),
+        ("chat", "name", json!("x")),
+        ("//", "name", json!("x")),
+        ("/a/", "name", json!("x")),
+        ("/a//b", "name", json!("x")),
+        ("/a/../b", "name", json!("x")),
+        ("/./a", "name", json!("x")),
+        ("/a?b", "name", json!("x")),
+        ("/a#b", "name", json!("x")),
+        ("/a b", "name", json!("x")),
+        ("/a\nb", "name", json!("x")),
+        ("/a\u{7f}", "name", json!("x")),
+        (&too_long_path, "name", json!("x")),
+        ("/unnamed", "name", json!("")),
+        ("/long-name", "name", json!(too_long_name)),
+        ("/many", "middlewares", names(33)),
+    ];
+    let mut server = Server::with(&[]);
+    for (index, (path, key, value)) in good.iter().chain(&bad).enumerate() {
+        let plugin = Mould::namespace(path).set(key, value.clone());
+        server = server.file(&format!("{index}.wasm"), &plugin.bytes());
+    }
+    for index in 0..32 {
+        server = server.file(
+            &format!("m{index}.wasm"),
+            &Mould::middleware(&format!("m{index}")).bytes(),
+        );
+    }
+    let most = Mould::namespace("/most").set("middlewares", names(32));
+    let server = server
+        .file("most.wasm", &most.bytes())
+        .file("gate-unnamed.wasm", &Mould::middleware("").bytes())
+        .file(
+            "gate-long-name.wasm",
+            &Mould::middleware(&too_long_name).bytes(),
+        )
+        .start();
+    for (path, _, _) in &good {
+        expect_echo(&server, path).await;
+    }
+    expect_echo(&server, "/most").await;
+    for index in good.len()..good.len() + bad.len() {
+        server.refusal(&format!("{index}.wasm"));
+    }
+    server.refusal("gate-unnamed.wasm");
+    server.refusal("gate-long-name.wasm");
+    assert_eq!(
+        server.stdout.with("refused ").len(),
+        bad.len() + 2,
+        "nothing else is refused"
+    );
+}
+
+#[tokio::test]
+async fn p6_a_file_that_is_dropped_in_is_served_soon() {
+    let server = Server::with(&["commander"]).start();
+    let mut open = connect(server.url("/commander")).await;
+    expect_not_served(&server, "/chat").await;
+    let begun = Instant::now();
+    server.drop_in("chat.wasm", &guest("chat"));
+    server.drop_in("acme/chat.wasm", &guest("chat"));
+    become_served(&server, "/chat").await;
+    become_served(&server, "/acme/chat").await;
+    assert!(
+        begun.elapsed() < Duration::from_secs(6),
+        "{:?}",
+        begun.elapsed()
+    );
+    // What was served before goes on as it was, in the same instance: on-open was its first call.
+    assert_eq!(open.ask(json!({ "do": "seen" })).await, 2);
+    let mut late = connect(server.url("/commander")).await;
+    assert_eq!(late.ask(json!({ "do": "seen" })).await, 4);
+    assert_eq!(late.ask(json!({ "do": "sockets" })).await, 2);
+}
+
+#[tokio::test]
+async fn p6_a_dropped_in_file_that_is_refused_is_logged_and_harms_nobody() {
+    let server = Server::with(&["commander"]).start();
+    server.drop_in("greedy.wasm", &guest("greedy"));
+    server.log_line(&["greedy.wasm", "tulpar:test-guests/disk"]);
+    server.drop_in("twin.wasm", &Mould::namespace("/commander").bytes());
+    server.log_line(&["twin.wasm", "/commander"]);
+    expect_echo(&server, "/commander").await;
+}
+
+#[tokio::test]
+async fn p6_a_half_written_file_is_served_when_it_is_whole() {
+    let server = Server::with(&["commander"]).start();
+    let bytes = Mould::namespace("/slow").bytes();
+    let file = server.plugins_folder().join("slow.wasm");
+    fs::write(&file, &bytes[..bytes.len() / 2]).expect("the half can be written");
+    // Whoever found this one has passed by the half.
+    server.drop_in("zz-marker.wasm", &Mould::namespace("/marker").bytes());
+    become_served(&server, "/marker").await;
+    expect_not_served(&server, "/slow").await;
+    fs::write(&file, &bytes).expect("the whole can be written");
+    become_served(&server, "/slow").await;
+}
+
+fn files_below(folder: &std::path::Path) -> Vec<Vec<u8>> {
+    let entries = fs::read_dir(folder)
+        .expect("the folder can be read")
+        .flatten();
+    entries
+        .flat_map(|entry| {
+            let path = entry.path();
+            if path.is_dir() {
+                files_below(&path)
+            } else {
+                vec![fs::read(path).expect("the file can be read")]
+            }
+        })
+        .collect()
+}
+
+/// What stands in the custom sections `tulpar:plugin` of a component and of what is nested in it.
+fn descriptors(binary: &[u8]) -> Vec<Value> {
+    const CUSTOM: u8 = 0;
+    const MODULE: u8 = 1;
+    const COMPONENT: u8 = 4;
+    let is_component = binary[4..8] != [1, 0, 0, 0];
+    let mut found = Vec::new();
+    let mut rest = &binary[8..];
+    while let Some((id, after)) = rest.split_first() {
+        let (length, after) = leb128(after);
+        let (section, after) = after.split_at(length);
+        if *id == CUSTOM {
+            let (length, named) = leb128(section);
+            let (name, content) = named.split_at(length);
+            if name == b"tulpar:plugin" {
+                let lines = content
+                    .split(|byte| *byte == b'\n')
+                    .filter(|line| !line.is_empty());
+                found.extend(
+                    lines.map(|line| {
+                        serde_json::from_slice::<Value>(line).expect("each line is JSON")
+                    }),
+                );
+            }
+        } else if is_component && [MODULE, COMPONENT].contains(id) {
+            found.extend(descriptors(section));
+        }
+        rest = after;
+    }
+    found
+}
+
+/// Adds a custom section `tulpar:plugin` to a component.
+fn append_descriptor(component: &mut Vec<u8>, descriptor: &Value) {
+    const NAME: &[u8] = b"tulpar:plugin";
+    let content = [
+        &[NAME.len() as u8][..],
+        NAME,
+        descriptor.to_string().as_bytes(),
+        b"\n",
+    ]
+    .concat();
+    assert!(content.len() < 128, "the length is one byte");
+    component.extend([0, content.len() as u8]);
+    component.extend(content);
+}
+
+fn leb128(bytes: &[u8]) -> (usize, &[u8]) {
+    let end = bytes
+        .iter()
+        .position(|byte| byte & 0x80 == 0)
+        .expect("a number ends")
+        + 1;
+    let value = bytes[..end]
+        .iter()
+        .rev()
+        .fold(0, |value, byte| value << 7 | usize::from(byte & 0x7f));
+    (value, &bytes[end..])
+}
