@@ -46,7 +46,7 @@ clippy: target
 	$(CARGO) clippy --locked --target wasm32-wasip2 --target-dir $(GUESTS) -p tulpar $(addprefix -p ,$(PLUGINS)) -- -D warnings
 
 deny: $(TOOLS)/bin/cargo-deny ## Check licences, sources and, where its database can be reached, advisories
-	$(TOOLS)/bin/cargo-deny check licenses bans sources
+	$(TOOLS)/bin/cargo-deny check --hide-inclusion-graph licenses bans sources
 	@if $(TOOLS)/bin/cargo-deny fetch db >/dev/null 2>&1; then \
 		$(TOOLS)/bin/cargo-deny check advisories; \
 	else \

@@ -90,3 +90,12 @@ pub mod prelude {
         SocketError, Value, Verdict, json, log, rooms, sockets,
     };
 }
+
+/// The listings of the guide and of the README, compiled with the other examples.
+#[cfg(doctest)]
+mod listings {
+    #[doc = include_str!("../../docs/plugins.md")]
+    struct Guide;
+    #[doc = include_str!("../../README.md")]
+    struct Readme;
+}
