@@ -111,8 +111,6 @@ fn cargo() -> Command {
             cargo.env_remove(key);
         }
     }
-    // Debug information makes files of megabytes, which the suites copy and load all the time.
-    cargo.env("CARGO_PROFILE_RELEASE_STRIP", "debuginfo");
     cargo
 }
 

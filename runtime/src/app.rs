@@ -1,5 +1,6 @@
 //! The composition root: from a configuration to a server that runs, and to its end.
 
+use std::convert::Infallible;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -15,7 +16,7 @@ use crate::config::Config;
 use crate::hub::CloseCode;
 use crate::ids::NodeId;
 use crate::net::router::Router;
-use crate::net::{self, Busy, Server};
+use crate::net::{self, Server};
 use crate::plugin::Shared;
 use crate::plugin::catalog::Catalog;
 
@@ -95,11 +96,11 @@ impl App {
         // Nothing is ever sent: the channel closes when nobody is busy any more.
         let (busy, mut idle) = mpsc::channel(1);
         tokio::select! {
-            () = net::accept(server.clone(), listener, busy.clone(), stop) => {}
+            () = net::accept(server.clone(), listener, busy, stop) => {}
             never = watch(catalog, &server) => match never {},
         }
         tracing::info!("stopping");
-        let drained = timeout(config.timeouts.grace(), drain(&server, busy, &mut idle)).await;
+        let drained = timeout(config.timeouts.grace(), drain(&server, &mut idle)).await;
         match drained {
             Ok(()) => Ended::Clean,
             Err(_) => {
@@ -114,7 +115,7 @@ impl App {
 }
 
 /// Takes in the plugins that are dropped into the folder.
-async fn watch(mut catalog: Catalog, server: &Server) -> std::convert::Infallible {
+async fn watch(mut catalog: Catalog, server: &Server) -> Infallible {
     let mut looks = interval(LOOK);
     loop {
         looks.tick().await;
@@ -149,8 +150,7 @@ async fn watch(mut catalog: Catalog, server: &Server) -> std::convert::Infallibl
 }
 
 /// Closes all sockets, and waits until the last connection has ended.
-async fn drain(server: &Server, busy: Busy, idle: &mut mpsc::Receiver<std::convert::Infallible>) {
-    drop(busy);
+async fn drain(server: &Server, idle: &mut mpsc::Receiver<Infallible>) {
     // A handshake that was under way may still bring a socket; each round closes those that have come.
     let mut rounds = interval(Duration::from_millis(100));
     loop {
@@ -165,7 +165,7 @@ async fn close_all(server: &Server) {
     for route in server.router().routes() {
         for batch in route.namespace.sockets().sockets().chunks(CLOSE_BATCH) {
             for socket in batch {
-                socket.close(CloseCode::GoingAway, "Server is stopping");
+                socket.close_between_messages(CloseCode::GoingAway, "Server is stopping");
             }
             tokio::task::yield_now().await;
         }

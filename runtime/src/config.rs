@@ -181,7 +181,7 @@ impl Config {
         file: Option<&Path>,
         environment: impl IntoIterator<Item = (String, String)>,
     ) -> Result<Self, ConfigError> {
-        let mut settings = to_table(&Self::default());
+        let mut settings = Settings(to_table(&Self::default()));
         if let Some(path) = file {
             let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Unreadable {
                 path: path.into(),
@@ -191,23 +191,15 @@ impl Config {
                 path: path.into(),
                 source: Box::new(source),
             })?;
-            overlay(&mut settings, said, "", &path.display().to_string())?;
+            settings.overlay(said, "", &path.display().to_string())?;
         }
-        for (key, text) in environment {
-            overlay_variable(&mut settings, &key, &text);
+        for (variable, text) in environment {
+            settings.overlay_variable(&variable, &text)?;
         }
-        let origin = "configuration".to_owned();
-        let config: Self =
-            Value::Table(settings)
-                .try_into()
-                .map_err(|error: toml::de::Error| ConfigError::Invalid {
-                    origin: origin.clone(),
-                    reason: error.message().to_owned(),
-                })?;
-        match config.problem() {
-            Some(reason) => Err(ConfigError::Invalid { origin, reason }),
-            None => Ok(config),
-        }
+        settings.check().map_err(|reason| ConfigError::Invalid {
+            origin: "configuration".into(),
+            reason,
+        })
     }
 
     /// What is wrong with the values; none when they fit.
@@ -268,65 +260,96 @@ fn to_table(config: &Config) -> Table {
     Table::try_from(config).expect("the default configuration is a table of plain values")
 }
 
-/// Puts what a file says over the known settings. A key that is not among them is refused.
-fn overlay(
-    settings: &mut Table,
-    said: Table,
-    prefix: &str,
-    origin: &str,
-) -> Result<(), ConfigError> {
-    for (key, value) in said {
-        let full = format!("{prefix}{key}");
-        match (settings.get_mut(&key), value) {
-            (Some(Value::Table(inner)), Value::Table(said)) => {
-                overlay(inner, said, &format!("{full}."), origin)?;
-            }
-            (Some(known), value) if known.same_type(&value) => *known = value,
-            (Some(known), value) => {
-                return Err(ConfigError::Invalid {
-                    origin: origin.to_owned(),
-                    reason: format!(
-                        "`{full}` is of type {}; it must be of type {}",
-                        value.type_str(),
-                        known.type_str()
-                    ),
-                });
-            }
-            (None, _) => {
-                return Err(ConfigError::UnknownKey {
-                    origin: origin.to_owned(),
-                    nearest: nearest(&full),
-                    key: full,
-                });
-            }
+/// Settings on their way to a configuration: every known key, with what was last said of it.
+struct Settings(Table);
+
+impl Settings {
+    /// The configuration, or what does not fit.
+    fn check(&self) -> Result<Config, String> {
+        let config: Config = Value::Table(self.0.clone())
+            .try_into()
+            .map_err(|error: toml::de::Error| error.message().to_owned())?;
+        match config.problem() {
+            Some(problem) => Err(problem),
+            None => Ok(config),
         }
     }
-    Ok(())
-}
 
-/// Puts a variable of the environment over the setting it names; one that names none is somebody else's.
-fn overlay_variable(settings: &mut Table, variable: &str, text: &str) {
-    for path in names(settings, "") {
-        if variable != format!("TULPAR_{}", path.replace(['.', '-'], "_").to_uppercase()) {
-            continue;
+    /// Puts what a file says over the known settings. A key that is not among them is refused.
+    fn overlay(&mut self, said: Table, prefix: &str, origin: &str) -> Result<(), ConfigError> {
+        for (key, value) in said {
+            let path = format!("{prefix}{key}");
+            match (self.slot(&path), value) {
+                (Some(Value::Table(_)), Value::Table(said)) => {
+                    self.overlay(said, &format!("{path}."), origin)?;
+                }
+                (Some(_), value) => self.set(&path, value, origin)?,
+                (None, _) => {
+                    return Err(ConfigError::UnknownKey {
+                        origin: origin.to_owned(),
+                        nearest: nearest(&path),
+                        key: path,
+                    });
+                }
+            }
         }
-        let slot =
-            path.split('.')
-                .try_fold(&mut *settings, |table, part| match table.get_mut(part) {
-                    Some(Value::Table(inner)) => Ok(inner),
-                    other => Err(other),
-                });
-        if let Err(Some(slot)) = slot {
-            *slot = match slot {
-                Value::Integer(_) => text
-                    .parse()
-                    .map_or_else(|_| Value::String(text.into()), Value::Integer),
-                Value::Boolean(_) => text
-                    .parse()
-                    .map_or_else(|_| Value::String(text.into()), Value::Boolean),
-                _ => Value::String(text.into()),
-            };
+        Ok(())
+    }
+
+    /// Puts a variable of the environment over the setting it names; one that names none is somebody else's.
+    fn overlay_variable(&mut self, variable: &str, text: &str) -> Result<(), ConfigError> {
+        let named =
+            |path: &String| format!("TULPAR_{}", path.replace(['.', '-'], "_").to_uppercase());
+        let Some(path) = names(&self.0, "")
+            .into_iter()
+            .find(|path| named(path) == variable)
+        else {
+            return Ok(());
+        };
+        let text = text.to_owned();
+        let value = match self.slot(&path) {
+            Some(Value::Integer(_)) => text
+                .parse()
+                .map(Value::Integer)
+                .unwrap_or(Value::String(text)),
+            Some(Value::Boolean(_)) => text
+                .parse()
+                .map(Value::Boolean)
+                .unwrap_or(Value::String(text)),
+            _ => Value::String(text),
+        };
+        self.set(&path, value, &format!("environment variable {variable}"))
+    }
+
+    /// Sets one value, and checks at once that it fits, while it is known who said it.
+    fn set(&mut self, path: &str, value: Value, origin: &str) -> Result<(), ConfigError> {
+        let invalid = |reason: String| ConfigError::Invalid {
+            origin: origin.to_owned(),
+            reason,
+        };
+        if let Some(slot) = self.slot(path) {
+            if !slot.same_type(&value) {
+                let (is, wanted) = (value.type_str(), slot.type_str());
+                return Err(invalid(format!(
+                    "`{path}` is of type {is}; it must be of type {wanted}"
+                )));
+            }
+            *slot = value;
         }
+        match self.check() {
+            Ok(_) => Ok(()),
+            Err(reason) if reason.contains(path) => Err(invalid(reason)),
+            Err(reason) => Err(invalid(format!("`{path}`: {reason}"))),
+        }
+    }
+
+    fn slot(&mut self, path: &str) -> Option<&mut Value> {
+        let (first, rest) = path
+            .split_once('.')
+            .map_or((path, None), |(first, rest)| (first, Some(rest)));
+        rest.into_iter()
+            .flat_map(|rest| rest.split('.'))
+            .try_fold(self.0.get_mut(first)?, |slot, part| slot.get_mut(part))
     }
 }
 
@@ -363,9 +386,9 @@ mod tests {
     use super::*;
 
     fn from_text(text: &str) -> Result<Config, ConfigError> {
-        let mut settings = to_table(&Config::default());
-        overlay(&mut settings, toml::from_str(text).unwrap(), "", "test")?;
-        Ok(Value::Table(settings).try_into().unwrap())
+        let mut settings = Settings(to_table(&Config::default()));
+        settings.overlay(toml::from_str(text).unwrap(), "", "test")?;
+        Ok(settings.check().unwrap())
     }
 
     #[test]

@@ -35,25 +35,3 @@ pub async fn next_event(observer: &mut Client, kind: &str) -> Value {
         }
     }
 }
-
-/// The peer of a failed handler is told that something failed but not what, and is closed.
-pub async fn expect_handler_error(client: &mut Client) {
-    let text = client.recv_text().await;
-    let start = r#"{"type":"error","message":"Server error occurred","timestamp":""#;
-    let timestamp = text
-        .strip_prefix(start)
-        .and_then(|rest| rest.strip_suffix("\"}"));
-    assert!(timestamp.is_some_and(is_timestamp), "{text}");
-    assert_eq!(
-        client.expect_close().await,
-        (1011, "Handler error".to_owned())
-    );
-}
-
-/// Whether a text has the form of `2026-01-31T12:34:56.789Z`.
-pub fn is_timestamp(text: &str) -> bool {
-    let shape = |byte: u8| if byte.is_ascii_digit() { b'0' } else { byte };
-    text.bytes()
-        .map(shape)
-        .eq("0000-00-00T00:00:00.000Z".bytes())
-}

@@ -6,13 +6,17 @@
 
 mod client;
 mod commander;
+mod expect;
 mod guests;
 mod lines;
 mod raw;
 mod server;
 
 pub use client::{Client, Connect, Message, Value, connect, json};
-pub use commander::{expect_handler_error, is_timestamp, next_event, observer, scripted};
+pub use commander::{next_event, observer, scripted};
+pub use expect::{
+    become_served, expect_echo, expect_handler_error, expect_not_served, is_timestamp,
+};
 pub use guests::{Mould, guest, guest_path};
 pub use lines::Lines;
 pub use raw::{Frame, Opcode, Raw, Response, frame, get};

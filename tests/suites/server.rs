@@ -147,6 +147,46 @@ async fn v1_it_ends_with_nobody_connected() {
     );
 }
 
+#[tokio::test]
+async fn v1_a_connection_that_asks_for_nothing_does_not_hold_it() {
+    let mut server = Server::with(&["commander"])
+        .config("[timeouts]\nhandshake-ms = 60000")
+        .start();
+    let silent = Raw::connect(server.address()).await;
+    let mut asked = Raw::connect(server.address()).await;
+    asked.write(&Raw::request("GET", "/nowhere", &[])).await;
+    assert_eq!(asked.response().await.status, 404);
+    let begun = Instant::now();
+    server.signal(Signal::TERM);
+    assert_eq!(server.wait_exit(PATIENCE).code(), Some(0));
+    assert!(
+        begun.elapsed() < Duration::from_secs(3),
+        "{:?}",
+        begun.elapsed()
+    );
+    drop(silent);
+}
+
+#[tokio::test]
+async fn v1_a_handler_that_never_ends_does_not_hold_it() {
+    let mut server = Server::with(&["commander"])
+        .config("[limits]\ndeadline-ms = 400")
+        .start();
+    let mut client = connect(server.url("/commander")).await;
+    let commands =
+        json!([{ "do": "log", "level": "info", "text": "here it goes" }, { "do": "loop" }]);
+    client.send(commands.to_string()).await;
+    server.log_line(&["here it goes"]);
+    server.signal(Signal::TERM);
+    while client
+        .recv()
+        .await
+        .is_some_and(|message| !message.is_close())
+    {}
+    drop(client);
+    assert_eq!(server.wait_exit(PATIENCE).code(), Some(0));
+}
+
 #[test]
 fn an_unknown_setting_is_refused_with_the_nearest_known_one() {
     for (toml, unknown, nearest) in [
@@ -176,6 +216,7 @@ fn a_configuration_that_cannot_be_read_is_refused() {
         ("[limits]\ndeadline-ms = \"soon\"", "deadline-ms"),
         ("[limits]\ndeadline-ms = -1", "deadline-ms"),
         ("[limits]\nmax-message-bytes = 1.5", "max-message-bytes"),
+        ("listen = \"nowhere\"", "listen"),
         ("dev = \"perhaps\"", "dev"),
         ("limits = 5", "limits"),
     ] {
@@ -193,6 +234,16 @@ fn a_configuration_that_cannot_be_read_is_refused() {
     let (code, said) = ends(Server::with(&[]).env("TULPAR_LIMITS_ROOMS_PER_SOCKET", "many"));
     assert_eq!(code, Some(2), "{said}");
     assert!(said.contains("TULPAR_LIMITS_ROOMS_PER_SOCKET"), "{said}");
+}
+
+#[test]
+fn a_plugins_folder_that_is_not_there_is_said() {
+    let server = Server::with(&[]);
+    let folder = server.plugins_folder().to_owned();
+    fs::remove_dir(&folder).expect("the folder can be removed");
+    let (code, said) = ends(server);
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains(&folder.display().to_string()), "{said}");
 }
 
 #[test]

@@ -25,6 +25,8 @@ struct Inner {
     /// Bytes queued and bytes being written.
     bytes: usize,
     state: State,
+    /// The close frame to send when the handler is done with the message in hand.
+    parting: Option<Frame>,
     writer: Option<Waker>,
     reader: Option<Waker>,
 }
@@ -61,6 +63,7 @@ impl Outbox {
                 frames: Batch::new(),
                 bytes: 0,
                 state: State::Open,
+                parting: None,
                 writer: None,
                 reader: None,
             }),
@@ -105,6 +108,16 @@ impl Outbox {
         if inner.state == State::Open {
             close(inner, frame);
         }
+    }
+
+    /// Has the reader close the socket before it takes the next message, so that what the handler still sends for the
+    /// one in hand goes out.
+    pub fn close_between_messages(&self, frame: Frame) {
+        let mut inner = self.lock();
+        inner.parting.get_or_insert(frame);
+        let waker = inner.reader.take();
+        drop(inner);
+        wake(waker);
     }
 
     /// Drops what is queued and has the connection dropped.
@@ -159,10 +172,14 @@ impl Outbox {
         }
     }
 
-    /// For the reader: ready when the socket is no longer open.
+    /// For the reader, between two messages: ready when the socket is no longer open, or is to be no more.
     pub fn poll_closing(&self, cx: &mut Context<'_>) -> Poll<()> {
         let mut inner = self.lock();
         if inner.state != State::Open {
+            return Poll::Ready(());
+        }
+        if let Some(frame) = inner.parting.take() {
+            close(inner, frame);
             return Poll::Ready(());
         }
         park(&mut inner.reader, cx);
@@ -183,7 +200,8 @@ impl Outbox {
     /// before the next message holds back a peer that sends faster than it reads, instead of dropping it.
     pub fn poll_writable(&self, cx: &mut Context<'_>) -> Poll<()> {
         let mut inner = self.lock();
-        if inner.state != State::Open || inner.bytes <= self.capacity / 2 {
+        let ends = inner.state != State::Open || inner.parting.is_some();
+        if ends || inner.bytes <= self.capacity / 2 {
             return Poll::Ready(());
         }
         park(&mut inner.reader, cx);
@@ -258,6 +276,19 @@ mod tests {
         outbox.written(10);
         assert_eq!(outbox.send(frame(8)), Ok(()));
         assert_eq!(outbox.buffered(), 20);
+    }
+
+    #[test]
+    fn v1_what_is_sent_before_the_next_message_goes_out_before_the_close_frame() {
+        let outbox = Outbox::new(20);
+        outbox.close_between_messages(Frame::close(Some(1001), ""));
+        assert_eq!(outbox.send(frame(1)), Ok(()));
+        let cx = &mut Context::from_waker(Waker::noop());
+        assert_eq!(outbox.poll_closing(cx), Poll::Ready(()));
+        let mut batch = Batch::new();
+        assert_eq!(outbox.poll_take(cx, &mut batch), Poll::Ready(true));
+        assert_eq!(batch, [frame(1), Frame::close(Some(1001), "")]);
+        assert_eq!(outbox.send(frame(1)), Err(SendError::Closed));
     }
 
     #[test]

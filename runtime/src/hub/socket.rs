@@ -80,6 +80,12 @@ impl Socket {
         self.outbox.close(Frame::close(Some(code as u16), reason));
     }
 
+    /// Closes it on the host's behalf once its handler is done with the message in hand.
+    pub fn close_between_messages(&self, code: CloseCode, reason: &str) {
+        let frame = Frame::close(Some(code as u16), reason);
+        self.outbox.close_between_messages(frame);
+    }
+
     /// The rooms it was in when it left its namespace; none while it is in there.
     #[must_use]
     pub fn left(&self) -> Option<&[Arc<str>]> {

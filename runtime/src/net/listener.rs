@@ -11,6 +11,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
 
 use super::{Busy, Server, handshake};
 
@@ -18,13 +19,16 @@ use super::{Busy, Server, handshake};
 /// instance: some will be free by then.
 const BACK_OFF: Duration = Duration::from_millis(100);
 
-/// Accepts connections until `stop` is ready. Each counts as `busy` as long as it lasts, as a socket too.
+/// Accepts connections until `stop` is ready. Then those that still speak HTTP end with the request in hand. Each
+/// connection counts as `busy` as long as it lasts, as a socket too.
 pub async fn accept(
     server: Arc<Server>,
     listener: TcpListener,
     busy: Busy,
     stop: impl Future<Output = ()>,
 ) {
+    // Nothing is ever sent: connections hear of the end by the sender's being gone.
+    let (_serving, stopped) = watch::channel(());
     let mut stop = pin!(stop);
     loop {
         let accepted = tokio::select! {
@@ -33,7 +37,8 @@ pub async fn accept(
         };
         match accepted {
             Ok((stream, remote)) => {
-                tokio::spawn(serve(server.clone(), stream, remote, busy.clone()));
+                let (server, busy) = (server.clone(), busy.clone());
+                tokio::spawn(serve(server, stream, remote, busy, stopped.clone()));
             }
             Err(error) if is_of_one_connection(&error) => {}
             Err(error) => {
@@ -54,20 +59,33 @@ fn is_of_one_connection(error: &io::Error) -> bool {
     )
 }
 
-async fn serve(server: Arc<Server>, stream: TcpStream, remote: SocketAddr, busy: Busy) {
+async fn serve(
+    server: Arc<Server>,
+    stream: TcpStream,
+    remote: SocketAddr,
+    busy: Busy,
+    mut stopped: watch::Receiver<()>,
+) {
     // A message is small and somebody waits for it.
     let _ = stream.set_nodelay(true);
     let settings = server.clone();
     let answer = service_fn(move |request| {
         handshake::answer(server.clone(), remote.ip(), busy.clone(), request)
     });
-    let served = http1::Builder::new()
+    let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(settings.handshake)
         .max_buf_size(settings.request_head_bytes)
         .serve_connection(TokioIo::new(stream), answer)
-        .with_upgrades()
-        .await;
+        .with_upgrades();
+    let mut connection = pin!(connection);
+    let served = tokio::select! {
+        served = &mut connection => served,
+        _ = stopped.changed() => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
     if let Err(error) = served {
         tracing::debug!(%remote, "{error}");
     }

@@ -128,7 +128,7 @@ pub async fn load(shared: &Arc<Shared>, id: PluginId, file: &Path) -> Result<Loa
     let component_pre = shared
         .linker
         .instantiate_pre(&component)
-        .map_err(|error| Refusal::Import(said(&error)))?;
+        .map_err(|error| Refusal::Import(import_said(&error)))?;
     let has = |handler: &str| {
         component
             .get_export_index(None, handler_name(handler))
@@ -206,6 +206,14 @@ fn exported(component: &Component) -> String {
 /// An error with its causes, in one line.
 fn said(error: &wasmtime::Error) -> String {
     format!("{error:#}").replace('\n', " ")
+}
+
+/// Which import does not fit. The causes tell why, unless the reason is that there is nothing at all.
+fn import_said(error: &wasmtime::Error) -> String {
+    match error.root_cause().to_string().contains("is missing") {
+        true => error.to_string(),
+        false => said(error),
+    }
 }
 
 /// Asks the plugin what it is, in an instance of its own that serves nothing else.
