@@ -4,21 +4,9 @@
 //! can be interrupted at any point. fastwebsockets' own reader can not be, reserves a payload's memory from its header
 //! alone, lets unmasked frames pass and keeps 8 KiB per connection; its unmasking serves here.
 
-use bytes::{Buf, BytesMut};
 use fastwebsockets::OpCode;
 
 use crate::hub::{CloseCode, MAX_CONTROL_PAYLOAD, is_sendable};
-
-/// Two bytes, eight of an extended length, four of the mask.
-pub(super) const MAX_HEADER: usize = 14;
-
-/// One frame of a peer, unmasked.
-#[derive(Debug, PartialEq)]
-pub(super) struct Frame {
-    pub(super) fin: bool,
-    pub(super) opcode: OpCode,
-    pub(super) payload: BytesMut,
-}
 
 /// What is known when a header has been read.
 #[derive(Clone, Copy, Debug)]
@@ -80,9 +68,9 @@ impl ProtocolError {
 }
 
 impl Header {
-    /// Takes a header off the front of `buffer`; none while it is not all there.
-    pub(super) fn take(buffer: &mut BytesMut) -> Result<Option<Self>, ProtocolError> {
-        let &[first, second, ..] = buffer.as_ref() else {
+    /// The header at the front of `bytes` and its length; none while it is not all there.
+    pub(super) fn parse(bytes: &[u8]) -> Result<Option<(Self, usize)>, ProtocolError> {
+        let &[first, second, ref rest @ ..] = bytes else {
             return Ok(None);
         };
         let fin = first & 0x80 != 0;
@@ -102,48 +90,35 @@ impl Header {
                 return Err(ProtocolError::LargeControl);
             }
         }
-        let extended = match short {
-            126 => 2,
-            127 => 8,
-            _ => 0,
-        };
-        if buffer.len() < 2 + extended + 4 {
-            return Ok(None);
-        }
-        buffer.advance(2);
-        let payload_len = match extended {
-            2 => u64::from(buffer.get_u16()),
-            8 => buffer.get_u64(),
-            _ => u64::from(short),
-        };
-        let smallest = match extended {
-            2 => 126,
-            8 => 0x1_0000,
-            _ => 0,
+        let (payload_len, smallest, rest) = match short {
+            126 => match rest.split_first_chunk() {
+                Some((&len, rest)) => (u64::from(u16::from_be_bytes(len)), 126, rest),
+                None => return Ok(None),
+            },
+            127 => match rest.split_first_chunk() {
+                Some((&len, rest)) => (u64::from_be_bytes(len), 0x1_0000, rest),
+                None => return Ok(None),
+            },
+            _ => (u64::from(short), 0, rest),
         };
         if payload_len < smallest || payload_len >> 63 != 0 {
             return Err(ProtocolError::InvalidLength);
         }
-        Ok(Some(Self {
+        let Some((&mask, rest)) = rest.split_first_chunk() else {
+            return Ok(None);
+        };
+        let header = Self {
             fin,
             opcode,
             payload_len: usize::try_from(payload_len).map_err(|_| ProtocolError::MessageTooBig)?,
-            mask: buffer.get_u32().to_be_bytes(),
-        }))
+            mask,
+        };
+        Ok(Some((header, bytes.len() - rest.len())))
     }
 
-    /// Takes the payload off the front of `buffer` and unmasks it; none while it is not all there.
-    pub(super) fn take_payload(self, buffer: &mut BytesMut) -> Option<Frame> {
-        if buffer.len() < self.payload_len {
-            return None;
-        }
-        let mut payload = buffer.split_to(self.payload_len);
-        fastwebsockets::unmask(&mut payload, self.mask);
-        Some(Frame {
-            fin: self.fin,
-            opcode: self.opcode,
-            payload,
-        })
+    /// Unmasks the payload of this header's frame, where it is.
+    pub(super) fn unmask(&self, payload: &mut [u8]) {
+        fastwebsockets::unmask(payload, self.mask);
     }
 }
 
@@ -167,37 +142,29 @@ pub(super) fn parse_close(payload: &[u8]) -> Result<(Option<u16>, String), Proto
 mod tests {
     use super::*;
 
-    fn masked(first: u8, payload: &[u8]) -> BytesMut {
-        let mut bytes = BytesMut::from(&[first, 0x80 | payload.len() as u8, 1, 2, 3, 4][..]);
-        bytes.extend(
-            payload
-                .iter()
-                .zip([1, 2, 3, 4].iter().cycle())
-                .map(|(byte, mask)| byte ^ mask),
-        );
-        bytes
-    }
-
-    fn header(bytes: &[u8]) -> Result<Option<Header>, ProtocolError> {
-        Header::take(&mut BytesMut::from(bytes))
+    fn header(bytes: &[u8]) -> Result<Option<(Header, usize)>, ProtocolError> {
+        Header::parse(bytes)
     }
 
     #[test]
-    fn c8_a_frame_that_comes_byte_by_byte_is_the_frame() {
-        let whole = masked(0x81, b"hello");
-        let mut buffer = BytesMut::new();
-        let mut found = None;
-        let mut frame = None;
-        for byte in whole {
-            assert_eq!(frame, None);
-            buffer.extend([byte]);
-            if found.is_none() {
-                found = Header::take(&mut buffer).unwrap();
+    fn c8_a_header_that_comes_byte_by_byte_is_the_header() {
+        for (whole, payload_len) in [
+            (&[0x81, 0x85, 1, 2, 3, 4][..], 5),
+            (&[0x82, 0xfe, 0, 126, 1, 2, 3, 4], 126),
+            (&[0x82, 0xff, 0, 0, 0, 0, 0, 1, 0, 0, 1, 2, 3, 4], 0x1_0000),
+        ] {
+            for len in 0..whole.len() {
+                assert!(
+                    header(&whole[..len]).unwrap().is_none(),
+                    "{len} of {whole:?}"
+                );
             }
-            frame = found.and_then(|header| header.take_payload(&mut buffer));
+            let (found, len) = header(whole).unwrap().unwrap();
+            assert_eq!((found.payload_len, len), (payload_len, whole.len()));
+            let mut payload = *b"igohn";
+            found.unmask(&mut payload);
+            assert_eq!(&payload, b"hello");
         }
-        assert_eq!(&frame.unwrap().payload[..], b"hello");
-        assert!(buffer.is_empty());
     }
 
     #[test]
@@ -224,13 +191,6 @@ mod tests {
         ] {
             assert_eq!(header(bytes).unwrap_err(), error, "{bytes:?}");
         }
-        assert_eq!(
-            header(&masked(0x89, &[0; 125]))
-                .unwrap()
-                .unwrap()
-                .payload_len,
-            125
-        );
     }
 
     #[test]

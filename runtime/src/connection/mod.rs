@@ -11,10 +11,9 @@ mod writer;
 use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::sync::Arc;
-use std::task::Poll;
+use std::task::{Poll, ready};
 use std::time::Duration;
 
-use bytes::BytesMut;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::net::tcp::ReadHalf;
@@ -23,7 +22,7 @@ use tokio::time::timeout;
 pub use self::decoder::ProtocolError;
 use self::reader::{Incoming, Reader};
 use crate::config::Config;
-use crate::hub::{CloseCode, Frame, Socket, State};
+use crate::hub::{CloseCode, Frame, Socket, State, Turn};
 use crate::message::{CloseEvent, Message};
 use crate::namespace::{HandlerFailed, Namespace};
 
@@ -48,7 +47,7 @@ impl From<&Config> for Settings {
 /// Not cancel-safe: on-close would not run.
 pub async fn serve(
     mut stream: TcpStream,
-    received: BytesMut,
+    received: Vec<u8>,
     namespace: Arc<Namespace>,
     socket: Arc<Socket>,
     settings: Settings,
@@ -112,13 +111,11 @@ impl Conversation<'_> {
             self.tell(failed);
         }
         loop {
-            // A peer that sends faster than it reads waits here for its own answers to leave.
-            poll_fn(|cx| self.socket.outbox().poll_writable(cx)).await;
             let incoming = {
                 let mut next = pin!(self.reader.next());
-                poll_fn(|cx| match self.socket.outbox().poll_closing(cx) {
-                    Poll::Ready(()) => Poll::Ready(None),
-                    Poll::Pending => next.as_mut().poll(cx).map(Some),
+                poll_fn(|cx| match ready!(self.socket.outbox().poll_turn(cx)) {
+                    Turn::Close => Poll::Ready(None),
+                    Turn::Read => next.as_mut().poll(cx).map(Some),
                 })
                 .await
             };
@@ -127,17 +124,13 @@ impl Conversation<'_> {
             };
             match incoming {
                 Ok(Incoming::Message(message)) => {
-                    let handled = match message.content() {
-                        Ok(content) => self.namespace.message(self.socket, content).await,
-                        Err(error) => return self.fail(error),
-                    };
-                    if let Err(failed) = handled {
+                    if let Err(failed) = self.namespace.message(self.socket, message).await {
                         self.tell(failed);
                     }
                 }
                 Ok(Incoming::Ping(payload)) => {
                     // When it is not accepted the socket is closing, which the next round sees.
-                    let _ = self.socket.send(Frame::pong(&payload));
+                    let _ = self.socket.send(Frame::pong(payload));
                 }
                 Ok(Incoming::Pong) => {}
                 Ok(Incoming::Close(code, reason)) => {
@@ -217,5 +210,21 @@ fn peer_closed(code: Option<u16>, reason: String) -> CloseEvent {
     CloseEvent {
         code: code.unwrap_or(1005),
         reason,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The size of the future that such a function returns.
+    fn size_of_future<A, B, C, D, E, F>(_: impl Fn(A, B, C, D, E) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    #[test]
+    fn a_connections_task_takes_less_than_two_kibibytes() {
+        let size = size_of_future(serve);
+        assert!(size < 2048, "{size} bytes");
     }
 }

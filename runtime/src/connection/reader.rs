@@ -1,21 +1,33 @@
 //! The reading half of a connection. The only caller of `read` on an upgraded stream.
+//!
+//! A connection that waits holds no buffer: each thread has a spare one, which a connection borrows to read into and
+//! gives back when it has taken everything out. Frames are unmasked and handed on where they were read.
 
+use std::cell::Cell;
+use std::future::{Future, poll_fn};
 use std::io;
+use std::mem::take;
+use std::ops::Range;
+use std::pin::pin;
 
-use bytes::{Bytes, BytesMut};
 use fastwebsockets::OpCode;
 use tokio::io::{AsyncRead, AsyncReadExt};
 
-use super::assembler::{Assembled, Assembler};
-use super::decoder::{Header, MAX_HEADER, ProtocolError, parse_close};
+use super::assembler::Assembler;
+use super::decoder::{Header, ProtocolError, parse_close};
+use crate::message::Message;
 
-/// How much is asked of the operating system at once, at least.
-const READ: usize = 4 << 10;
+/// How much is asked of the operating system at once, at least. Some hundred small messages.
+const READ: usize = 16 << 10;
+
+thread_local! {
+    static SPARE: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
 
 /// What a peer sends.
-pub(super) enum Incoming {
-    Message(Assembled),
-    Ping(Bytes),
+pub(super) enum Incoming<'a> {
+    Message(Message<'a>),
+    Ping(&'a [u8]),
     Pong,
     /// A close frame: the code, when there is one, and the reason.
     Close(Option<u16>, String),
@@ -23,9 +35,21 @@ pub(super) enum Incoming {
     End,
 }
 
+/// The same, as long as it may move: where in the buffer it is.
+enum Taken {
+    Message { text: bool, payload: Range<usize> },
+    Assembled,
+    Ping(Range<usize>),
+    Pong,
+    Close(Range<usize>),
+    End,
+}
+
 pub(super) struct Reader<R> {
     stream: R,
-    buffer: BytesMut,
+    buffer: Vec<u8>,
+    /// Up to where the buffer has been taken out.
+    taken: usize,
     /// The header whose payload is being waited for.
     header: Option<Header>,
     assembler: Assembler,
@@ -33,79 +57,139 @@ pub(super) struct Reader<R> {
 
 impl<R: AsyncRead + Unpin> Reader<R> {
     /// A reader for a stream of which `received` has been read already.
-    pub(super) fn new(stream: R, received: BytesMut, max_message_bytes: usize) -> Self {
+    pub(super) fn new(stream: R, received: Vec<u8>, max_message_bytes: usize) -> Self {
         Self {
             stream,
             buffer: received,
+            taken: 0,
             header: None,
             assembler: Assembler::new(max_message_bytes),
         }
     }
 
     /// What comes next. Cancel-safe.
-    pub(super) async fn next(&mut self) -> Result<Incoming, ProtocolError> {
-        loop {
-            if let Some(incoming) = self.take()? {
-                return Ok(incoming);
+    pub(super) async fn next(&mut self) -> Result<Incoming<'_>, ProtocolError> {
+        self.assembler.release();
+        let taken = loop {
+            if let Some(taken) = self.take()? {
+                break taken;
             }
             if !matches!(self.read().await, Ok(1..)) {
-                return Ok(Incoming::End);
+                break Taken::End;
             }
-        }
+        };
+        Ok(match taken {
+            Taken::Message { text, payload } => {
+                Incoming::Message(message(text, &self.buffer[payload])?)
+            }
+            Taken::Assembled => {
+                let (text, payload) = self.assembler.message();
+                Incoming::Message(message(text, payload)?)
+            }
+            Taken::Ping(payload) => Incoming::Ping(&self.buffer[payload]),
+            Taken::Pong => Incoming::Pong,
+            Taken::Close(payload) => {
+                let (code, reason) = parse_close(&self.buffer[payload])?;
+                Incoming::Close(code, reason)
+            }
+            Taken::End => Incoming::End,
+        })
     }
 
     /// What comes next, as far as it has been read.
-    fn take(&mut self) -> Result<Option<Incoming>, ProtocolError> {
+    fn take(&mut self) -> Result<Option<Taken>, ProtocolError> {
         loop {
             let header = match self.header {
                 Some(header) => header,
                 None => {
-                    let Some(header) = Header::take(&mut self.buffer)? else {
+                    let Some((header, len)) = Header::parse(&self.buffer[self.taken..])? else {
                         return Ok(None);
                     };
                     self.assembler.check(&header)?;
+                    self.taken += len;
                     header
                 }
             };
-            let Some(frame) = header.take_payload(&mut self.buffer) else {
+            let end = self.taken + header.payload_len;
+            if end > self.buffer.len() {
                 self.header = Some(header);
                 return Ok(None);
-            };
-            self.header = None;
-            match frame.opcode {
-                OpCode::Ping => return Ok(Some(Incoming::Ping(frame.payload.freeze()))),
-                OpCode::Pong => return Ok(Some(Incoming::Pong)),
-                OpCode::Close => {
-                    let (code, reason) = parse_close(&frame.payload)?;
-                    return Ok(Some(Incoming::Close(code, reason)));
-                }
-                OpCode::Text | OpCode::Binary | OpCode::Continuation => {
-                    if let Some(message) = self.assembler.add(frame) {
-                        return Ok(Some(Incoming::Message(message)));
-                    }
-                }
             }
+            self.header = None;
+            let payload = self.taken..end;
+            self.taken = end;
+            header.unmask(&mut self.buffer[payload.clone()]);
+            return Ok(Some(match header.opcode {
+                OpCode::Ping => Taken::Ping(payload),
+                OpCode::Pong => Taken::Pong,
+                OpCode::Close => Taken::Close(payload),
+                OpCode::Text | OpCode::Binary if header.fin => Taken::Message {
+                    text: header.opcode == OpCode::Text,
+                    payload,
+                },
+                OpCode::Text | OpCode::Binary | OpCode::Continuation => {
+                    if !self.assembler.add(&header, &self.buffer[payload]) {
+                        continue;
+                    }
+                    Taken::Assembled
+                }
+            }));
         }
     }
 
     async fn read(&mut self) -> io::Result<usize> {
-        // Room for what is missing, but never more at once than has come already: a header alone reserves nothing.
-        let missing = self
-            .header
-            .map_or(MAX_HEADER, |header| header.payload_len - self.buffer.len());
-        self.buffer
-            .reserve(missing.clamp(READ, self.buffer.len().max(READ)));
-        self.stream.read_buf(&mut self.buffer).await
+        self.buffer.drain(..self.taken);
+        self.taken = 0;
+        let Self {
+            stream,
+            buffer,
+            header,
+            ..
+        } = self;
+        let payload_len = header.map_or(0, |header| header.payload_len);
+        poll_fn(|cx| {
+            if buffer.is_empty() {
+                // One that is given back first, so that there is one spare and not two.
+                give_back(take(buffer));
+                *buffer = SPARE.take();
+            }
+            // Room for what is missing, but never more at once than has come already: a header alone reserves nothing.
+            let missing = payload_len.saturating_sub(buffer.len());
+            buffer.reserve(missing.clamp(READ, buffer.len().max(READ)));
+            let polled = pin!(stream.read_buf(buffer)).poll(cx);
+            if buffer.is_empty() {
+                give_back(take(buffer));
+            }
+            polled
+        })
+        .await
     }
 
     /// Reads and throws away what still comes, until the peer closes its side.
     pub(super) async fn discard(&mut self) {
+        self.header = None;
         loop {
-            self.buffer.clear();
-            self.buffer.reserve(READ);
-            if !matches!(self.stream.read_buf(&mut self.buffer).await, Ok(1..)) {
+            self.taken = self.buffer.len();
+            if !matches!(self.read().await, Ok(1..)) {
                 return;
             }
         }
+    }
+}
+
+/// Makes a buffer the thread's spare one, unless a large message has made it large.
+fn give_back(buffer: Vec<u8>) {
+    if (READ..=4 * READ).contains(&buffer.capacity()) {
+        SPARE.set(buffer);
+    }
+}
+
+fn message(text: bool, payload: &[u8]) -> Result<Message<'_>, ProtocolError> {
+    if text {
+        std::str::from_utf8(payload)
+            .map(Message::Text)
+            .map_err(|_| ProtocolError::InvalidText)
+    } else {
+        Ok(Message::Binary(payload))
     }
 }

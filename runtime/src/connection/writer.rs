@@ -2,9 +2,10 @@
 
 use std::future::poll_fn;
 use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
 
-use bytes::{Buf, Bytes};
-use tokio::io::{AsyncWrite, AsyncWriteExt};
+use tokio::io::AsyncWrite;
 
 use crate::hub::{Batch, Outbox};
 
@@ -17,49 +18,47 @@ const MAX_SLICES: usize = 64;
 /// The connection is broken.
 pub(super) async fn run(stream: &mut (impl AsyncWrite + Unpin), outbox: &Outbox) -> io::Result<()> {
     let mut batch = Batch::new();
-    while poll_fn(|cx| outbox.poll_take(cx, &mut batch)).await {
-        while let Some(first) = batch.pop_front() {
-            write(stream, outbox, first.into_bytes(), &mut batch).await?;
+    let mut written = 0;
+    while poll_fn(|cx| outbox.poll_take(cx, written, &mut batch)).await {
+        written = poll_fn(|cx| write(stream, cx, &mut batch)).await?;
+        while !batch.is_empty() {
+            outbox.written(written);
+            written = poll_fn(|cx| write(stream, cx, &mut batch)).await?;
         }
     }
     Ok(())
 }
 
-/// Writes the first frame, and with it as many of those behind it as go along.
-async fn write(
+/// Writes once, and takes what was written out of the batch. Returns how many bytes that were.
+fn write(
     stream: &mut (impl AsyncWrite + Unpin),
-    outbox: &Outbox,
-    mut first: Bytes,
+    cx: &mut Context<'_>,
     batch: &mut Batch,
-) -> io::Result<()> {
-    while first.has_remaining() {
+) -> Poll<io::Result<usize>> {
+    let stream = Pin::new(stream);
+    let written = if let [frame] = batch.make_contiguous() {
+        ready!(stream.poll_write(cx, frame.as_bytes()))?
+    } else {
         let mut slices = [IoSlice::new(&[]); MAX_SLICES];
-        slices[0] = IoSlice::new(&first);
-        let mut count = 1;
-        for (slice, frame) in slices[1..].iter_mut().zip(batch.iter()) {
+        let mut count = 0;
+        for (slice, frame) in slices.iter_mut().zip(batch.iter()) {
             *slice = IoSlice::new(frame.as_bytes());
             count += 1;
         }
-        let mut written = match count {
-            1 => stream.write(&first).await?,
-            _ => stream.write_vectored(&slices[..count]).await?,
-        };
-        if written == 0 {
-            return Err(io::ErrorKind::WriteZero.into());
-        }
-        outbox.written(written);
-        loop {
-            let of_first = written.min(first.len());
-            first.advance(of_first);
-            written -= of_first;
-            if first.has_remaining() {
-                break;
-            }
-            match batch.pop_front() {
-                Some(next) => first = next.into_bytes(),
-                None => break,
-            }
+        ready!(stream.poll_write_vectored(cx, &slices[..count]))?
+    };
+    if written == 0 {
+        return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+    }
+    let mut left = written;
+    while let Some(frame) = batch.front_mut().filter(|_| left > 0) {
+        let of_frame = left.min(frame.wire_len());
+        left -= of_frame;
+        if of_frame == frame.wire_len() {
+            batch.pop_front();
+        } else {
+            frame.skip(of_frame);
         }
     }
-    Ok(())
+    Poll::Ready(Ok(written))
 }

@@ -1,6 +1,6 @@
 //! A frame as it leaves: encoded once, shared by everybody it is sent to.
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{Buf, BufMut, Bytes, BytesMut};
 use fastwebsockets::OpCode;
 
 use crate::message::Message;
@@ -110,10 +110,12 @@ impl Frame {
         &self.0
     }
 
-    /// The bytes on the wire.
-    #[must_use]
-    pub fn into_bytes(self) -> Bytes {
-        self.0
+    /// Leaves out the first `written` bytes, which are written already.
+    ///
+    /// # Panics
+    /// There are not as many.
+    pub fn skip(&mut self, written: usize) {
+        self.0.advance(written);
     }
 }
 
@@ -131,7 +133,8 @@ mod tests {
             (0x1_0000, vec![0x82, 127, 0, 0, 0, 0, 0, 1, 0, 0]),
         ] {
             let payload = vec![7; len];
-            let bytes = Frame::message(Message::Binary(&payload)).into_bytes();
+            let bytes = Frame::message(Message::Binary(&payload));
+            let bytes = bytes.as_bytes();
             assert_eq!(bytes[..header.len()], header, "length {len}");
             assert_eq!(bytes[header.len()..], payload, "length {len}");
         }
@@ -139,10 +142,10 @@ mod tests {
 
     #[test]
     fn a_close_reason_is_cut_between_characters() {
-        let frame = Frame::close(Some(4000), &"ü".repeat(62)).into_bytes();
-        assert_eq!(frame.len(), 2 + 2 + 122);
-        assert!(std::str::from_utf8(&frame[4..]).is_ok());
-        let whole = Frame::close(Some(4000), &"x".repeat(123)).into_bytes();
-        assert_eq!(whole.len(), 2 + 2 + 123);
+        let frame = Frame::close(Some(4000), &"ü".repeat(62));
+        assert_eq!(frame.wire_len(), 2 + 2 + 122);
+        assert!(std::str::from_utf8(&frame.as_bytes()[4..]).is_ok());
+        let whole = Frame::close(Some(4000), &"x".repeat(123));
+        assert_eq!(whole.wire_len(), 2 + 2 + 123);
     }
 }

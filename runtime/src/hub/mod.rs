@@ -11,5 +11,5 @@ mod socket;
 
 pub use frame::{CloseCode, Frame, MAX_CONTROL_PAYLOAD, is_sendable};
 pub use namespace::{Audience, JoinError, Namespace};
-pub use outbox::{Batch, Outbox, SendError, State};
+pub use outbox::{Batch, Outbox, SendError, State, Turn};
 pub use socket::Socket;

@@ -27,8 +27,20 @@ struct Inner {
     state: State,
     /// The close frame to send when the handler is done with the message in hand.
     parting: Option<Frame>,
+    /// The writer, when it has found nothing to write.
     writer: Option<Waker>,
     reader: Option<Waker>,
+    /// Whether the reader waits for room.
+    held_back: bool,
+}
+
+/// What a reader does next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Turn {
+    /// Take the next message.
+    Read,
+    /// See to the end: the socket is not open any more.
+    Close,
 }
 
 /// How far the socket is on its way to its end.
@@ -66,6 +78,7 @@ impl Outbox {
                 parting: None,
                 writer: None,
                 reader: None,
+                held_back: false,
             }),
         }
     }
@@ -143,65 +156,75 @@ impl Outbox {
         self.lock().state
     }
 
-    /// For the writer: moves everything queued into `batch`, which must be empty. Ready with false when there will
-    /// be nothing more.
-    pub fn poll_take(&self, cx: &mut Context<'_>, batch: &mut Batch) -> Poll<bool> {
+    /// For the writer: `written` bytes of what was taken are with the operating system. Moves everything that is queued
+    /// into `batch`, which must be empty. Ready with false when there will be nothing more.
+    pub fn poll_take(&self, cx: &mut Context<'_>, written: usize, batch: &mut Batch) -> Poll<bool> {
         debug_assert!(batch.is_empty());
         let mut inner = self.lock();
-        if !inner.frames.is_empty() {
-            std::mem::swap(&mut inner.frames, batch);
-            return Poll::Ready(true);
-        }
-        match inner.state {
-            State::Open => {
-                park(&mut inner.writer, cx);
-                Poll::Pending
+        let reader = self.count_written(&mut inner, written);
+        let taken = if inner.frames.is_empty() {
+            match inner.state {
+                State::Open => {
+                    park(&mut inner.writer, cx);
+                    Poll::Pending
+                }
+                State::Closing | State::Aborted => Poll::Ready(false),
             }
-            State::Closing | State::Aborted => Poll::Ready(false),
-        }
+        } else {
+            std::mem::swap(&mut inner.frames, batch);
+            Poll::Ready(true)
+        };
+        drop(inner);
+        wake(reader);
+        taken
     }
 
-    /// For the writer: `bytes` of what was taken are with the operating system.
+    /// For the writer: `bytes` of what was taken are with the operating system, and others are not yet.
     pub fn written(&self, bytes: usize) {
         let mut inner = self.lock();
-        inner.bytes = inner.bytes.saturating_sub(bytes);
-        if inner.bytes <= self.capacity / 2 {
-            let waker = inner.reader.take();
-            drop(inner);
-            wake(waker);
-        }
+        let reader = self.count_written(&mut inner, bytes);
+        drop(inner);
+        wake(reader);
     }
 
-    /// For the reader, between two messages: ready when the socket is no longer open, or is to be no more.
-    pub fn poll_closing(&self, cx: &mut Context<'_>) -> Poll<()> {
+    /// Returns the reader when it waits for this.
+    fn count_written(&self, inner: &mut Inner, written: usize) -> Option<Waker> {
+        inner.bytes = inner.bytes.saturating_sub(written);
+        if inner.held_back && inner.bytes <= self.capacity / 2 {
+            inner.held_back = false;
+            return inner.reader.take();
+        }
+        None
+    }
+
+    /// For the reader, between two messages: whether to take the next one or to close. Pending while more than half of
+    /// the outbox is full: a peer that sends faster than it reads is held back, instead of being dropped for answers
+    /// to its own messages.
+    ///
+    /// The writer of the same task has its turn behind the reader, so that nobody needs to wake it for what is queued
+    /// from here on.
+    pub fn poll_turn(&self, cx: &mut Context<'_>) -> Poll<Turn> {
         let mut inner = self.lock();
         if inner.state != State::Open {
-            return Poll::Ready(());
+            return Poll::Ready(Turn::Close);
         }
         if let Some(frame) = inner.parting.take() {
             close(inner, frame);
-            return Poll::Ready(());
+            return Poll::Ready(Turn::Close);
         }
+        inner.writer = None;
         park(&mut inner.reader, cx);
-        Poll::Pending
+        inner.held_back = inner.bytes > self.capacity / 2;
+        match inner.held_back {
+            true => Poll::Pending,
+            false => Poll::Ready(Turn::Read),
+        }
     }
 
     /// For the reader: ready when the connection is to be dropped.
     pub fn poll_aborted(&self, cx: &mut Context<'_>) -> Poll<()> {
         let mut inner = self.lock();
         if inner.state == State::Aborted {
-            return Poll::Ready(());
-        }
-        park(&mut inner.reader, cx);
-        Poll::Pending
-    }
-
-    /// For the reader: ready when half of the outbox is free again or the socket is no longer open. Waiting for it
-    /// before the next message holds back a peer that sends faster than it reads, instead of dropping it.
-    pub fn poll_writable(&self, cx: &mut Context<'_>) -> Poll<()> {
-        let mut inner = self.lock();
-        let ends = inner.state != State::Open || inner.parting.is_some();
-        if ends || inner.bytes <= self.capacity / 2 {
             return Poll::Ready(());
         }
         park(&mut inner.reader, cx);
@@ -241,7 +264,11 @@ mod tests {
     }
 
     fn take(outbox: &Outbox) -> Poll<bool> {
-        outbox.poll_take(&mut Context::from_waker(Waker::noop()), &mut Batch::new())
+        outbox.poll_take(
+            &mut Context::from_waker(Waker::noop()),
+            0,
+            &mut Batch::new(),
+        )
     }
 
     #[test]
@@ -253,7 +280,7 @@ mod tests {
         assert_eq!(outbox.send(frame(0)), Err(SendError::Backpressure));
         assert_eq!(outbox.state(), State::Closing);
         let mut batch = Batch::new();
-        let taken = outbox.poll_take(&mut Context::from_waker(Waker::noop()), &mut batch);
+        let taken = outbox.poll_take(&mut Context::from_waker(Waker::noop()), 0, &mut batch);
         assert_eq!(taken, Poll::Ready(true));
         assert_eq!(batch, [Frame::close(Some(1008), "Slow consumer")]);
         assert_eq!(outbox.send(frame(1)), Err(SendError::Closed));
@@ -284,11 +311,36 @@ mod tests {
         outbox.close_between_messages(Frame::close(Some(1001), ""));
         assert_eq!(outbox.send(frame(1)), Ok(()));
         let cx = &mut Context::from_waker(Waker::noop());
-        assert_eq!(outbox.poll_closing(cx), Poll::Ready(()));
+        assert_eq!(outbox.poll_turn(cx), Poll::Ready(Turn::Close));
         let mut batch = Batch::new();
-        assert_eq!(outbox.poll_take(cx, &mut batch), Poll::Ready(true));
+        assert_eq!(outbox.poll_take(cx, 0, &mut batch), Poll::Ready(true));
         assert_eq!(batch, [frame(1), Frame::close(Some(1001), "")]);
         assert_eq!(outbox.send(frame(1)), Err(SendError::Closed));
+    }
+
+    #[test]
+    fn r7_a_reader_is_held_back_over_half_and_woken_when_there_is_room() {
+        struct Woken(std::sync::atomic::AtomicBool);
+        impl std::task::Wake for Woken {
+            fn wake(self: std::sync::Arc<Self>) {
+                self.0.store(true, std::sync::atomic::Ordering::Relaxed);
+            }
+        }
+        let woken = std::sync::Arc::new(Woken(false.into()));
+        let is_woken = || woken.0.load(std::sync::atomic::Ordering::Relaxed);
+        let waker = Waker::from(woken.clone());
+        let cx = &mut Context::from_waker(&waker);
+        let outbox = Outbox::new(20);
+        outbox.send(frame(8)).unwrap();
+        assert_eq!(outbox.poll_turn(cx), Poll::Ready(Turn::Read));
+        outbox.send(frame(0)).unwrap();
+        assert_eq!(outbox.poll_turn(cx), Poll::Pending);
+        assert_eq!(take(&outbox), Poll::Ready(true));
+        outbox.written(1);
+        assert!(!is_woken());
+        outbox.written(1);
+        assert!(is_woken());
+        assert_eq!(outbox.poll_turn(cx), Poll::Ready(Turn::Read));
     }
 
     #[test]

@@ -4,7 +4,6 @@ use std::convert::Infallible;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use bytes::BytesMut;
 use fastwebsockets::upgrade::UpgradeFut;
 use hyper::body::Incoming;
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
@@ -133,7 +132,7 @@ fn upgrade(
 }
 
 /// The TCP connection behind an upgrade and what was read of it behind the request; none when it broke.
-async fn stream_of(upgraded: UpgradeFut) -> Option<(TcpStream, BytesMut)> {
+async fn stream_of(upgraded: UpgradeFut) -> Option<(TcpStream, Vec<u8>)> {
     let upgraded = upgraded.await.ok()?.into_inner().into_inner();
     let parts = upgraded.downcast::<TokioIo<TcpStream>>().ok()?;
     Some((parts.io.into_inner(), parts.read_buf.into()))

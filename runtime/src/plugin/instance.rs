@@ -1,5 +1,6 @@
 //! A running copy of a plugin, and how it is entered.
 
+use std::pin::pin;
 use std::sync::Arc;
 
 use tokio::sync::MutexGuard;
@@ -45,7 +46,7 @@ impl Instance {
                 .map(|indices| indices.load(&mut store, &instance));
             wasmtime::error::Ok((namespace.transpose()?, middleware.transpose()?))
         };
-        let (namespace, middleware) = finished(clock.run(made).await)?;
+        let (namespace, middleware) = finished(clock.run(pin!(made)).await)?;
         Ok(Self {
             store,
             clock,
@@ -70,7 +71,8 @@ impl<'a> Entry<'a> {
         let mut place = plugin.instance.lock().await;
         let mut instance = match place.take() {
             Some(instance) => instance,
-            None => Instance::new(plugin).await?,
+            // Boxed: it is rare, and large enough to be felt in the task of each idle connection.
+            None => Box::pin(Instance::new(plugin)).await?,
         };
         instance.store.set_epoch_deadline(1);
         Ok(Self { place, instance })

@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::pin::pin;
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
@@ -236,7 +237,7 @@ async fn describe(plugin: Arc<Plugin>, file: &Path) -> Result<Loaded, Refusal> {
         };
         wasmtime::error::Ok((namespace, middleware))
     };
-    let (namespace, middleware) = finished(clock.run(asked).await)?;
+    let (namespace, middleware) = finished(clock.run(pin!(asked)).await)?;
     let namespace = namespace.map(|said| mount(&plugin, said)).transpose()?;
     if let Some(middleware) = &middleware {
         check_name("the name of a middleware", &middleware.name)?;

@@ -16,6 +16,7 @@ mod cache;
 mod instance;
 mod sandbox;
 
+use std::pin::pin;
 use std::sync::{Arc, OnceLock};
 
 use hyper::http::{HeaderMap, StatusCode};
@@ -168,14 +169,14 @@ impl Plugin {
         let lent = store.data_mut().handles.lend(socket.clone());
         let place = lent.rep();
         let outcome = match event {
-            Event::Open => clock.run(guest.call_on_open(&mut *store, lent)).await,
+            Event::Open => clock.run(pin!(guest.call_on_open(&mut *store, lent))).await,
             Event::Message(message) => {
                 let message = match message {
                     Message::Text(text) => types::MessageParam::Text(text),
                     Message::Binary(bytes) => types::MessageParam::Binary(bytes),
                 };
                 clock
-                    .run(guest.call_on_message(&mut *store, lent, message))
+                    .run(pin!(guest.call_on_message(&mut *store, lent, message)))
                     .await
             }
             Event::Close(event) => {
@@ -184,7 +185,7 @@ impl Plugin {
                     reason: &event.reason,
                 };
                 clock
-                    .run(guest.call_on_close(&mut *store, lent, event))
+                    .run(pin!(guest.call_on_close(&mut *store, lent, event)))
                     .await
             }
         };
@@ -214,7 +215,9 @@ impl Plugin {
         };
         store.data_mut().request = Some(request);
         let context = Resource::<ContextHandle>::new_borrow(0);
-        let outcome = clock.run(guest.call_handle(&mut *store, context)).await;
+        let outcome = clock
+            .run(pin!(guest.call_handle(&mut *store, context)))
+            .await;
         let request = store.data_mut().request.take();
         let verdict = entry.leave(outcome)?.map_err(CallError::Handler)?;
         let request = request.ok_or(CallError::NotExported("the request's context"))?;

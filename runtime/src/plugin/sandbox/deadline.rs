@@ -5,7 +5,7 @@
 //! by the clock. Time in which it could run but others do counts for nobody.
 
 use std::future::{Future, poll_fn};
-use std::pin::pin;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::task::Poll;
@@ -64,17 +64,16 @@ impl Clock {
         }
     }
 
-    /// Runs one call.
+    /// Runs one call. It is pinned where the caller has it: a copy of it here would be in the task of each connection.
     ///
     /// # Errors
     /// It waited too long: `call` was dropped half-way, and its store must not be entered again.
-    pub async fn run<F: Future>(&self, call: F) -> Result<F::Output, Overrun> {
+    pub async fn run<F: Future>(&self, mut call: Pin<&mut F>) -> Result<F::Output, Overrun> {
         self.0.left.store(self.0.limit_ms, Ordering::Relaxed);
-        let mut call = pin!(call);
         let mut allowed = Duration::from_millis(self.0.limit_ms.into());
         let mut waiting_since: Option<Instant> = None;
         // Most calls never wait, and so never touch the timer.
-        let mut timer: Option<std::pin::Pin<Box<Sleep>>> = None;
+        let mut timer: Option<Pin<Box<Sleep>>> = None;
         poll_fn(move |cx| {
             if let Some(since) = waiting_since.take() {
                 allowed = allowed.saturating_sub(since.elapsed());
@@ -107,12 +106,14 @@ impl Clock {
 
 #[cfg(test)]
 mod tests {
+    use std::pin::pin;
+
     use super::*;
 
     #[tokio::test]
     async fn c6_waiting_counts_and_ends_the_call() {
         let clock = Clock::new(20);
-        let outcome = clock.run(std::future::pending::<()>()).await;
+        let outcome = clock.run(pin!(std::future::pending::<()>())).await;
         assert_eq!(outcome, Err(Overrun { limit_ms: 20 }));
     }
 
@@ -122,7 +123,7 @@ mod tests {
         for _ in 0..2 {
             let ticks = async || (0..4).map(|_| clock.tick().is_ok()).collect::<Vec<_>>();
             assert_eq!(
-                clock.run(ticks()).await.unwrap(),
+                clock.run(pin!(ticks())).await.unwrap(),
                 [true, true, false, false]
             );
         }
