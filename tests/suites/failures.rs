@@ -120,6 +120,8 @@ async fn c6_a_trap_in_on_open_costs_that_peer() {
 async fn c6_a_trap_in_on_close_costs_nobody() {
     let server = Server::with(&["commander"]).start();
     let mut neighbour = connect(server.url("/commander")).await;
+    // Its on-open has run when it is answered; later it would be the new instance's first call.
+    neighbour.ask(json!({ "do": "seen" })).await;
     let mut client = connect(server.url("/commander")).await;
     let script = json!({ "close": [{ "do": "panic", "text": "oh no" }] });
     client
