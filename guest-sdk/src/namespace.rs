@@ -50,8 +50,9 @@ pub trait Namespace {
 /// Why a connection ended.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct CloseEvent {
-    /// The close code (RFC 6455, section 7.4) of whoever began the closing handshake. 1005: the peer sent
-    /// none. 1006: the connection dropped without a close frame.
+    /// The close code that the peer sent (RFC 6455, section 7.1.5), also in answer to a close of ours; the one
+    /// that the host closed with when the peer broke the protocol or a limit. 1005: the peer sent none.
+    /// 1006: the connection dropped without a close frame.
     pub code: u16,
     /// The reason that came with the code; empty when there was none.
     pub reason: String,
