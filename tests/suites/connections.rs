@@ -330,6 +330,8 @@ async fn c4_what_on_close_sends_arrives_at_the_others() {
             .ask(json!({ "do": "subscribe", "room": "red" }))
             .await;
     }
+    // A socket is in the namespace a moment after its handshake, and surely when it is answered.
+    stranger.expect_nothing().await;
     let script = json!([
         { "do": "publish", "room": "red", "message": "published" },
         { "do": "to", "room": "red", "message": "to the room" },
