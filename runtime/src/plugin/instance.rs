@@ -3,13 +3,17 @@
 use std::pin::pin;
 use std::sync::Arc;
 
-use tokio::sync::MutexGuard;
 use wasmtime::Store;
 
 use super::bindings::exports::tulpar::plugin::{middleware_handler, namespace_handler};
 use super::host::HostState;
+use super::place::Turn;
 use super::sandbox::{Clock, Overrun};
 use super::{CallError, Plugin};
+
+/// At which epoch a call first hands the thread back. Not at the next, which may be but a moment away: a call that is
+/// short never does, wherever between two ticks it begins.
+const FIRST_YIELD: u64 = 2;
 
 /// A store with the instance in it and the functions to call. It serves one call at a time.
 pub(super) struct Instance {
@@ -32,7 +36,7 @@ impl Instance {
         store.limiter(|state| &mut state.limiter);
         store.set_hostcall_fuel(plugin.shared.hostcall_fuel());
         store.epoch_deadline_callback(|store| Ok(store.data().clock.tick()?));
-        store.set_epoch_deadline(1);
+        store.set_epoch_deadline(FIRST_YIELD);
         let made = async {
             let instance = plugin.component.instantiate_async(&mut store).await?;
             let exports = &plugin.exports;
@@ -54,37 +58,43 @@ impl Instance {
             middleware,
         })
     }
+
+    /// Makes it ready for a call.
+    pub(super) fn arm(&mut self) {
+        self.store.set_epoch_deadline(FIRST_YIELD);
+    }
 }
 
-/// The one place of a plugin's instance, held for the time of a call.
+/// A call into a plugin's instance.
 ///
-/// The instance is taken out while it runs and put back only by [`Entry::leave`]. So when it traps, overruns its
-/// deadline or the call is dropped half-way, it is gone with the call, and the next one finds the place empty.
+/// The instance is taken out of its place while it runs and put back only by [`Entry::leave`]. So when it traps,
+/// overruns its deadline or the call is dropped half-way, it is gone with the call, and the next one finds the place
+/// empty.
 pub(super) struct Entry<'a> {
-    place: MutexGuard<'a, Option<Instance>>,
-    pub(super) instance: Instance,
+    pub(super) instance: Box<Instance>,
+    turn: Turn<'a, Box<Instance>>,
 }
 
 impl<'a> Entry<'a> {
     /// Waits for the plugin's instance to be free, makes one when there is none, and arms its deadline.
     pub(super) async fn new(plugin: &'a Plugin) -> Result<Self, CallError> {
-        let mut place = plugin.instance.lock().await;
-        let mut instance = match place.take() {
+        let (turn, instance) = plugin.place.enter().await;
+        let mut instance = match instance {
             Some(instance) => instance,
             // Boxed: it is rare, and large enough to be felt in the task of each idle connection.
-            None => Box::pin(Instance::new(plugin)).await?,
+            None => Box::new(Box::pin(Instance::new(plugin)).await?),
         };
-        instance.store.set_epoch_deadline(1);
-        Ok(Self { place, instance })
+        instance.arm();
+        Ok(Self { instance, turn })
     }
 
     /// Ends a call: the instance serves the next one, unless this one broke it.
     pub(super) fn leave<T>(
-        mut self,
+        self,
         outcome: Result<wasmtime::Result<T>, Overrun>,
     ) -> Result<T, CallError> {
         let value = finished(outcome)?;
-        *self.place = Some(self.instance);
+        self.turn.leave(self.instance);
         Ok(value)
     }
 }

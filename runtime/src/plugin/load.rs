@@ -7,13 +7,13 @@ use std::pin::pin;
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
-use tokio::sync::Mutex;
 use wasmtime::component::Component;
 use wasmtime::component::types::ComponentItem;
 
 use super::bindings::exports::tulpar::plugin::{middleware_handler, namespace_handler};
 use super::instance::{Instance, finished};
 use super::metadata::{self, Handler};
+use super::place::Place;
 use super::{CallError, Exports, Plugin, Shared};
 use crate::hub;
 use crate::ids::PluginId;
@@ -155,7 +155,7 @@ pub async fn load(shared: &Arc<Shared>, id: PluginId, file: &Path) -> Result<Loa
         component: component_pre,
         exports,
         namespace: OnceLock::new(),
-        instance: Mutex::new(None),
+        place: Place::new(),
     });
     let loaded = describe(plugin, file).await?;
     warn_of_difference(&loaded, at_rest);
@@ -219,13 +219,14 @@ fn import_said(error: &wasmtime::Error) -> String {
 
 /// Asks the plugin what it is, in an instance of its own that serves nothing else.
 async fn describe(plugin: Arc<Plugin>, file: &Path) -> Result<Loaded, Refusal> {
+    let mut instance = Instance::new(&plugin).await?;
+    instance.arm();
     let Instance {
         mut store,
         clock,
         namespace,
         middleware,
-    } = Instance::new(&plugin).await?;
-    store.set_epoch_deadline(1);
+    } = instance;
     let asked = async {
         let namespace = match namespace {
             Some(guest) => Some(guest.call_describe(&mut store).await?),

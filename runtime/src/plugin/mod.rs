@@ -14,13 +14,13 @@ pub mod metadata;
 mod bindings;
 mod cache;
 mod instance;
+mod place;
 mod sandbox;
 
 use std::pin::pin;
 use std::sync::{Arc, OnceLock};
 
 use hyper::http::{HeaderMap, StatusCode};
-use tokio::sync::Mutex;
 use wasmtime::Engine;
 use wasmtime::component::{InstancePre, Linker, Resource};
 
@@ -29,6 +29,7 @@ use self::bindings::tulpar::plugin::types;
 use self::cache::Cache;
 use self::host::{ContextHandle, HostState, RequestContext};
 use self::instance::{Entry, Instance};
+use self::place::Place;
 pub use self::sandbox::Overrun;
 use crate::backplane::Backplane;
 use crate::config::{Config, Limits};
@@ -78,7 +79,7 @@ pub struct Plugin {
     exports: Exports,
     /// The sockets of its namespace; set once it has said that it has one.
     namespace: OnceLock<Arc<hub::Namespace>>,
-    instance: Mutex<Option<Instance>>,
+    place: Place<Box<Instance>>,
 }
 
 /// Which handlers a component exports.
@@ -162,7 +163,7 @@ impl Plugin {
             clock,
             namespace: Some(guest),
             ..
-        } = &mut entry.instance
+        } = &mut *entry.instance
         else {
             return Err(CallError::NotExported("namespace-handler"));
         };
@@ -209,7 +210,7 @@ impl Plugin {
             clock,
             middleware: Some(guest),
             ..
-        } = &mut entry.instance
+        } = &mut *entry.instance
         else {
             return Err(CallError::NotExported("middleware-handler"));
         };
