@@ -1,7 +1,7 @@
 //! One connection after its upgrade: from bytes to messages to the handler, and from the outbox to bytes.
 //!
-//! Reading and writing share one task. Reading comes first: all that it has the handler send waits in the outbox when
-//! the writing half gets its turn, and leaves in one write.
+//! Reading and writing share one task. All that one turn of reading has the handler send, to this socket and to others,
+//! is written when the turn ends; the writing half sees to what the operating system does not take then.
 
 mod assembler;
 mod decoder;
@@ -14,15 +14,13 @@ use std::sync::Arc;
 use std::task::{Poll, ready};
 use std::time::Duration;
 
-use tokio::io::AsyncWriteExt;
-use tokio::net::TcpStream;
-use tokio::net::tcp::ReadHalf;
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::time::timeout;
 
 pub use self::decoder::ProtocolError;
 use self::reader::{Incoming, Reader};
 use crate::config::Config;
-use crate::hub::{CloseCode, Frame, Socket, State, Turn};
+use crate::hub::{self, CloseCode, Frame, Next, Socket, State};
 use crate::message::{CloseEvent, Message};
 use crate::namespace::{HandlerFailed, Namespace};
 
@@ -42,17 +40,18 @@ impl From<&Config> for Settings {
     }
 }
 
-/// Serves an upgraded connection to its end. `received` is what came behind the request.
+/// Serves an upgraded connection to its end. `received` is what came behind the request; `wire` is where the socket's
+/// frames go.
 ///
 /// Not cancel-safe: on-close would not run.
 pub async fn serve(
-    mut stream: TcpStream,
+    read: OwnedReadHalf,
     received: Vec<u8>,
+    wire: Arc<OwnedWriteHalf>,
     namespace: Arc<Namespace>,
     socket: Arc<Socket>,
     settings: Settings,
 ) {
-    let (read, mut write) = stream.split();
     let mut conversation = Conversation {
         reader: Reader::new(read, received, settings.max_message_bytes),
         namespace: &namespace,
@@ -61,37 +60,34 @@ pub async fn serve(
     };
     {
         let mut conversing = pin!(conversation.run());
-        let mut writing = pin!(writer::run(&mut write, socket.outbox()));
+        let mut writing = pin!(writer::run(&wire, socket.outbox()));
         let mut written = false;
         poll_fn(|cx| {
-            let ended = conversing.as_mut().poll(cx);
-            if !written && let Poll::Ready(outcome) = writing.as_mut().poll(cx) {
-                written = true;
-                if outcome.is_err() {
-                    socket.outbox().abort();
-                }
-            }
-            ended
+            hub::turn(|| {
+                let ended = conversing.as_mut().poll(cx);
+                written = written || writing.as_mut().poll(cx).is_ready();
+                ended
+            })
         })
         .await;
         // The last frames, the close frame among them, get a moment more.
-        if !written && socket.outbox().state() != State::Aborted {
-            let flushed = timeout(settings.close_timeout, writing).await;
-            if !matches!(flushed, Ok(Ok(()))) {
-                socket.outbox().abort();
-            }
+        if !written && timeout(settings.close_timeout, writing).await.is_err() {
+            socket.outbox().abort();
         }
     }
-    if socket.outbox().state() != State::Aborted {
+    let in_order = socket.outbox().state() != State::Aborted;
+    // The last ones to know the writing half let go of it, which ends it.
+    socket.outbox().abort();
+    drop(wire);
+    if in_order {
         // Closing with bytes unread would reset the connection and could cost the peer our last frames.
-        let _ = write.shutdown().await;
         let _ = timeout(settings.close_timeout, conversation.reader.discard()).await;
     }
 }
 
 /// The life of a socket, from on-open to on-close.
 struct Conversation<'a> {
-    reader: Reader<ReadHalf<'a>>,
+    reader: Reader<OwnedReadHalf>,
     namespace: &'a Namespace,
     socket: &'a Arc<Socket>,
     settings: Settings,
@@ -113,9 +109,9 @@ impl Conversation<'_> {
         loop {
             let incoming = {
                 let mut next = pin!(self.reader.next());
-                poll_fn(|cx| match ready!(self.socket.outbox().poll_turn(cx)) {
-                    Turn::Close => Poll::Ready(None),
-                    Turn::Read => next.as_mut().poll(cx).map(Some),
+                poll_fn(|cx| match ready!(self.socket.outbox().poll_next(cx)) {
+                    Next::Close => Poll::Ready(None),
+                    Next::Read => next.as_mut().poll(cx).map(Some),
                 })
                 .await
             };
@@ -218,8 +214,8 @@ mod tests {
     use super::*;
 
     /// The size of the future that such a function returns.
-    fn size_of_future<A, B, C, D, E, F>(_: impl Fn(A, B, C, D, E) -> F) -> usize {
-        size_of::<F>()
+    fn size_of_future<A, B, C, D, E, F, G>(_: impl Fn(A, B, C, D, E, F) -> G) -> usize {
+        size_of::<G>()
     }
 
     #[test]

@@ -78,7 +78,13 @@ impl Frame {
 
     fn encode(opcode: OpCode, parts: &[&[u8]]) -> Self {
         let len: usize = parts.iter().map(|part| part.len()).sum();
-        let mut bytes = BytesMut::with_capacity(len + 10);
+        // Exactly as much as is needed: so it is one allocation, and stays one while there is one receiver.
+        let header = match len {
+            0..=125 => 2,
+            126..=0xffff => 4,
+            _ => 10,
+        };
+        let mut bytes = BytesMut::with_capacity(header + len);
         bytes.put_u8(0x80 | opcode as u8);
         // The match guarantees that each length fits.
         match len {

@@ -1,15 +1,17 @@
 //! Who is connected, who is in which room, and what waits to be written to them.
 //!
 //! The hub knows nothing of plugins or the network: host functions and the backplane tell it what to send to whom,
-//! and it queues encoded frames in the outboxes that connections write from. Nothing here waits, and no lock is held
-//! while anybody else's code runs.
+//! and it queues encoded frames in outboxes, which are written when the turn of whoever queued them ends. Nothing here
+//! waits, and no lock is held while anybody else's code runs.
 
 mod frame;
 mod namespace;
 mod outbox;
 mod socket;
+mod turn;
 
 pub use frame::{CloseCode, Frame, MAX_CONTROL_PAYLOAD, is_sendable};
 pub use namespace::{Audience, JoinError, Namespace};
-pub use outbox::{Batch, Outbox, SendError, State, Turn};
+pub use outbox::{Accepted, Next, Outbox, SendError, State, Wire};
 pub use socket::Socket;
+pub use turn::turn;

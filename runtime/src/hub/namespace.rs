@@ -14,7 +14,6 @@ use crate::ids::SocketId;
 const MAX_ROOM_NAME: usize = 256;
 
 /// The sockets and rooms behind one path.
-#[derive(Debug)]
 pub struct Namespace {
     path: String,
     rooms_per_socket: usize,
@@ -24,7 +23,7 @@ pub struct Namespace {
 
 type Sockets = IndexMap<SocketId, Arc<Socket>, BuildHasherDefault<IdHasher>>;
 
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct Members {
     sockets: Sockets,
     /// In an IndexMap the members lie side by side, which is how a publication walks them.
@@ -305,7 +304,8 @@ mod tests {
 
     fn socket(namespace: &Namespace) -> Arc<Socket> {
         let id = SocketId::random(NodeId::random().unwrap()).unwrap();
-        let socket = Arc::new(Socket::new(id, [127, 0, 0, 1].into(), None, 1000));
+        let nowhere = Arc::new(std::io::sink());
+        let socket = Arc::new(Socket::new(id, [127, 0, 0, 1].into(), None, 1000, nowhere));
         namespace.insert(socket.clone());
         socket
     }

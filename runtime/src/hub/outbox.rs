@@ -1,33 +1,53 @@
-//! What waits to be written to one socket: bounded, filled from anywhere, emptied by the socket's connection.
+//! What waits to be written to one socket: bounded, filled from anywhere, emptied by whoever filled it.
 //!
-//! Filling never waits. The writer parks a waker when it finds the queue empty; the first frame after that wakes it,
-//! the others find it awake, so that everything queued meanwhile leaves in one write.
+//! Filling never waits. Whoever queues the first frame sees to it that it is written: when its turn ends (see
+//! [`super::turn`]), so that everything queued meanwhile leaves in one write and nobody is woken for it. What the
+//! operating system does not take then is left to the socket's own connection, which waits until it does.
 
 use std::collections::VecDeque;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::io::{self, IoSlice};
+use std::mem::take;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 use super::frame::{CloseCode, Frame};
 
-/// Frames taken out to be written, in order.
-pub type Batch = VecDeque<Frame>;
+/// Frames in one write. Beyond some dozens a longer list saves nothing.
+const MAX_SLICES: usize = 64;
+
+/// Where the frames of a socket go.
+pub trait Wire: Send + Sync {
+    /// Writes as much as is taken at once. Returns how many bytes that were.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::WouldBlock`] when nothing is taken now; otherwise the connection is broken.
+    fn try_write(&self, bytes: &[IoSlice<'_>]) -> io::Result<usize>;
+}
+
+/// Takes everything and sends it nowhere.
+impl Wire for io::Sink {
+    fn try_write(&self, bytes: &[IoSlice<'_>]) -> io::Result<usize> {
+        Ok(bytes.iter().map(|slice| slice.len()).sum())
+    }
+}
 
 /// A bounded queue of frames to one socket.
-#[derive(Debug)]
 pub struct Outbox {
     capacity: usize,
     inner: Mutex<Inner>,
 }
 
-#[derive(Debug)]
 struct Inner {
-    frames: Batch,
+    frames: VecDeque<Frame>,
     /// Bytes queued and bytes being written.
     bytes: usize,
     state: State,
+    /// Where the frames go. None while somebody is writing, and when the connection has ended.
+    wire: Option<Arc<dyn Wire>>,
+    /// Whether somebody is about to write what is queued.
+    promised: bool,
     /// The close frame to send when the handler is done with the message in hand.
     parting: Option<Frame>,
-    /// The writer, when it has found nothing to write.
     writer: Option<Waker>,
     reader: Option<Waker>,
     /// Whether the reader waits for room.
@@ -36,7 +56,7 @@ struct Inner {
 
 /// What a reader does next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Turn {
+pub enum Next {
     /// Take the next message.
     Read,
     /// See to the end: the socket is not open any more.
@@ -50,8 +70,18 @@ pub enum State {
     Open,
     /// The close frame is queued or written; nothing is accepted any more.
     Closing,
-    /// The connection is to be dropped as it stands.
+    /// The connection has ended, or is to be dropped as it stands.
     Aborted,
+}
+
+/// Who writes a frame that was accepted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum Accepted {
+    /// Somebody is about to write it.
+    Promised,
+    /// Whoever has queued it has to call [`Outbox::flush`] soon, or [`Outbox::leave_to_writer`].
+    ToBeFlushed,
 }
 
 /// Why a frame is not accepted.
@@ -68,13 +98,15 @@ pub enum SendError {
 impl Outbox {
     /// An empty outbox for `capacity` bytes. One frame that finds it empty may exceed that.
     #[must_use]
-    pub fn new(capacity: usize) -> Self {
+    pub fn new(capacity: usize, wire: Arc<dyn Wire>) -> Self {
         Self {
             capacity,
             inner: Mutex::new(Inner {
-                frames: Batch::new(),
+                frames: VecDeque::new(),
                 bytes: 0,
                 state: State::Open,
+                wire: Some(wire),
+                promised: false,
                 parting: None,
                 writer: None,
                 reader: None,
@@ -92,7 +124,7 @@ impl Outbox {
     ///
     /// # Errors
     /// The socket is closed, or the queue is full: then what is queued is dropped and the socket closed with 1008.
-    pub fn send(&self, frame: Frame) -> Result<(), SendError> {
+    pub fn send(&self, frame: Frame) -> Result<Accepted, SendError> {
         let mut inner = self.lock();
         if inner.state != State::Open {
             return Err(SendError::Closed);
@@ -107,12 +139,62 @@ impl Outbox {
             );
             return Err(SendError::Backpressure);
         }
+        // What the operating system has not taken yet, its connection waits with.
+        let waits = !inner.frames.is_empty();
         inner.bytes = bytes;
         inner.frames.push_back(frame);
-        let waker = inner.writer.take();
+        if waits || inner.promised {
+            return Ok(Accepted::Promised);
+        }
+        inner.promised = true;
+        Ok(Accepted::ToBeFlushed)
+    }
+
+    /// Writes what is queued, as far as the operating system takes it; the rest is left to the writer.
+    pub fn flush(&self) {
+        let mut inner = self.lock();
+        inner.promised = false;
+        if inner.frames.is_empty() {
+            return;
+        }
+        // When somebody else is writing, it finds what is queued when it is done.
+        let Some(wire) = inner.wire.take() else {
+            return;
+        };
+        let mut frames = take(&mut inner.frames);
         drop(inner);
-        wake(waker);
-        Ok(())
+        let (written, intact) = write(&*wire, &mut frames);
+
+        let mut inner = self.lock();
+        if !intact {
+            abort(inner);
+            return;
+        }
+        if inner.state == State::Aborted {
+            return;
+        }
+        inner.wire = Some(wire);
+        inner.bytes -= written;
+        frames.append(&mut inner.frames);
+        inner.frames = frames;
+        let relieved = inner.held_back && inner.bytes <= self.capacity / 2;
+        inner.held_back &= !relieved;
+        let reader = inner.reader.take_if(|_| relieved);
+        let left = !inner.frames.is_empty() && !inner.promised;
+        let ends = inner.state != State::Open;
+        let writer = inner.writer.take_if(|_| left || ends);
+        drop(inner);
+        wake(reader);
+        wake(writer);
+    }
+
+    /// Has the connection write what is queued, when it has its turn.
+    pub fn leave_to_writer(&self) {
+        let mut inner = self.lock();
+        inner.promised = false;
+        let writer = inner.writer.take();
+        drop(inner);
+        wake(writer);
     }
 
     /// Queues the close frame behind what is queued and accepts nothing more. Closing twice is closing once.
@@ -135,13 +217,7 @@ impl Outbox {
 
     /// Drops what is queued and has the connection dropped.
     pub fn abort(&self) {
-        let mut inner = self.lock();
-        inner.state = State::Aborted;
-        inner.frames.clear();
-        inner.bytes = 0;
-        let wakers = [inner.writer.take(), inner.reader.take()];
-        drop(inner);
-        wakers.into_iter().for_each(wake);
+        abort(self.lock());
     }
 
     /// Bytes accepted and not yet written.
@@ -156,68 +232,39 @@ impl Outbox {
         self.lock().state
     }
 
-    /// For the writer: `written` bytes of what was taken are with the operating system. Moves everything that is queued
-    /// into `batch`, which must be empty. Ready with false when there will be nothing more.
-    pub fn poll_take(&self, cx: &mut Context<'_>, written: usize, batch: &mut Batch) -> Poll<bool> {
-        debug_assert!(batch.is_empty());
+    /// For the writer: ready with true when something is queued that nobody else is about to write, with false when
+    /// there will be nothing more.
+    pub fn poll_left(&self, cx: &mut Context<'_>) -> Poll<bool> {
         let mut inner = self.lock();
-        let reader = self.count_written(&mut inner, written);
-        let taken = if inner.frames.is_empty() {
-            match inner.state {
-                State::Open => {
-                    park(&mut inner.writer, cx);
-                    Poll::Pending
-                }
-                State::Closing | State::Aborted => Poll::Ready(false),
+        let others_write = inner.promised || inner.wire.is_none();
+        match (inner.frames.is_empty(), inner.state) {
+            (_, State::Aborted) => Poll::Ready(false),
+            (false, _) if !others_write => Poll::Ready(true),
+            (true, State::Closing) if !others_write => Poll::Ready(false),
+            _ => {
+                park(&mut inner.writer, cx);
+                Poll::Pending
             }
-        } else {
-            std::mem::swap(&mut inner.frames, batch);
-            Poll::Ready(true)
-        };
-        drop(inner);
-        wake(reader);
-        taken
-    }
-
-    /// For the writer: `bytes` of what was taken are with the operating system, and others are not yet.
-    pub fn written(&self, bytes: usize) {
-        let mut inner = self.lock();
-        let reader = self.count_written(&mut inner, bytes);
-        drop(inner);
-        wake(reader);
-    }
-
-    /// Returns the reader when it waits for this.
-    fn count_written(&self, inner: &mut Inner, written: usize) -> Option<Waker> {
-        inner.bytes = inner.bytes.saturating_sub(written);
-        if inner.held_back && inner.bytes <= self.capacity / 2 {
-            inner.held_back = false;
-            return inner.reader.take();
         }
-        None
     }
 
     /// For the reader, between two messages: whether to take the next one or to close. Pending while more than half of
     /// the outbox is full: a peer that sends faster than it reads is held back, instead of being dropped for answers
     /// to its own messages.
-    ///
-    /// The writer of the same task has its turn behind the reader, so that nobody needs to wake it for what is queued
-    /// from here on.
-    pub fn poll_turn(&self, cx: &mut Context<'_>) -> Poll<Turn> {
+    pub fn poll_next(&self, cx: &mut Context<'_>) -> Poll<Next> {
         let mut inner = self.lock();
         if inner.state != State::Open {
-            return Poll::Ready(Turn::Close);
+            return Poll::Ready(Next::Close);
         }
         if let Some(frame) = inner.parting.take() {
             close(inner, frame);
-            return Poll::Ready(Turn::Close);
+            return Poll::Ready(Next::Close);
         }
-        inner.writer = None;
         park(&mut inner.reader, cx);
         inner.held_back = inner.bytes > self.capacity / 2;
         match inner.held_back {
             true => Poll::Pending,
-            false => Poll::Ready(Turn::Read),
+            false => Poll::Ready(Next::Read),
         }
     }
 
@@ -232,12 +279,54 @@ impl Outbox {
     }
 }
 
+/// Writes frames from the front, and takes out what was written. Returns how many bytes that were, and whether the
+/// connection is intact.
+fn write(wire: &dyn Wire, frames: &mut VecDeque<Frame>) -> (usize, bool) {
+    let mut total = 0;
+    while !frames.is_empty() {
+        let mut slices = [IoSlice::new(&[]); MAX_SLICES];
+        let mut count = 0;
+        for (slice, frame) in slices.iter_mut().zip(frames.iter()) {
+            *slice = IoSlice::new(frame.as_bytes());
+            count += 1;
+        }
+        let mut left = match wire.try_write(&slices[..count]) {
+            Ok(0) => return (total, false),
+            Ok(written) => written,
+            Err(error) => return (total, error.kind() == io::ErrorKind::WouldBlock),
+        };
+        total += left;
+        while let Some(frame) = frames.front_mut().filter(|_| left > 0) {
+            let of_frame = left.min(frame.wire_len());
+            left -= of_frame;
+            if of_frame == frame.wire_len() {
+                frames.pop_front();
+            } else {
+                frame.skip(of_frame);
+            }
+        }
+    }
+    (total, true)
+}
+
 fn close(mut inner: MutexGuard<'_, Inner>, frame: Frame) {
     inner.state = State::Closing;
     inner.bytes += frame.wire_len();
     inner.frames.push_back(frame);
     let wakers = [inner.writer.take(), inner.reader.take()];
     drop(inner);
+    wakers.into_iter().for_each(wake);
+}
+
+fn abort(mut inner: MutexGuard<'_, Inner>) {
+    inner.state = State::Aborted;
+    inner.frames.clear();
+    inner.bytes = 0;
+    // A connection that has ended is not kept open by those who still know its socket.
+    let wire = inner.wire.take();
+    let wakers = [inner.writer.take(), inner.reader.take()];
+    drop(inner);
+    drop(wire);
     wakers.into_iter().for_each(wake);
 }
 
@@ -256,6 +345,9 @@ fn wake(waker: Option<Waker>) {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::task::Wake;
+
     use super::*;
     use crate::message::Message;
 
@@ -263,93 +355,207 @@ mod tests {
         Frame::message(Message::Binary(&vec![0; payload]))
     }
 
-    fn take(outbox: &Outbox) -> Poll<bool> {
-        outbox.poll_take(
-            &mut Context::from_waker(Waker::noop()),
-            0,
-            &mut Batch::new(),
-        )
+    /// Takes so many bytes and no more, or is broken.
+    #[derive(Default)]
+    struct Peer {
+        takes: Mutex<usize>,
+        got: Mutex<Vec<u8>>,
+        broken: AtomicBool,
+    }
+
+    impl Peer {
+        fn takes(&self, bytes: usize) {
+            *self.takes.lock().unwrap() += bytes;
+        }
+
+        fn got(&self) -> Vec<u8> {
+            self.got.lock().unwrap().clone()
+        }
+    }
+
+    impl Wire for Peer {
+        fn try_write(&self, bytes: &[IoSlice<'_>]) -> io::Result<usize> {
+            if self.broken.load(Ordering::Relaxed) {
+                return Err(io::ErrorKind::BrokenPipe.into());
+            }
+            let bytes: Vec<u8> = bytes.iter().flat_map(|slice| slice.to_vec()).collect();
+            let mut takes = self.takes.lock().unwrap();
+            let taken = bytes.len().min(*takes);
+            if taken == 0 {
+                return Err(io::ErrorKind::WouldBlock.into());
+            }
+            *takes -= taken;
+            self.got.lock().unwrap().extend(&bytes[..taken]);
+            Ok(taken)
+        }
+    }
+
+    fn outbox(capacity: usize) -> (Outbox, Arc<Peer>) {
+        let peer = Arc::new(Peer::default());
+        (Outbox::new(capacity, peer.clone()), peer)
+    }
+
+    #[derive(Default)]
+    struct Woken(AtomicBool);
+
+    impl Wake for Woken {
+        fn wake(self: Arc<Self>) {
+            self.0.store(true, Ordering::Relaxed);
+        }
+    }
+
+    impl Woken {
+        fn again(&self) -> bool {
+            self.0.swap(false, Ordering::Relaxed)
+        }
+    }
+
+    fn left(outbox: &Outbox, woken: &Arc<Woken>) -> Poll<bool> {
+        let waker = Waker::from(woken.clone());
+        outbox.poll_left(&mut Context::from_waker(&waker))
+    }
+
+    fn next(outbox: &Outbox, woken: &Arc<Woken>) -> Poll<Next> {
+        let waker = Waker::from(woken.clone());
+        outbox.poll_next(&mut Context::from_waker(&waker))
     }
 
     #[test]
     fn r7_the_capacity_holds_at_the_limit_and_one_past() {
-        let outbox = Outbox::new(20);
-        assert_eq!(outbox.send(frame(8)), Ok(()));
-        assert_eq!(outbox.send(frame(8)), Ok(()));
+        let (outbox, peer) = outbox(20);
+        assert_eq!(outbox.send(frame(8)), Ok(Accepted::ToBeFlushed));
+        assert_eq!(outbox.send(frame(8)), Ok(Accepted::Promised));
         assert_eq!(outbox.buffered(), 20);
         assert_eq!(outbox.send(frame(0)), Err(SendError::Backpressure));
         assert_eq!(outbox.state(), State::Closing);
-        let mut batch = Batch::new();
-        let taken = outbox.poll_take(&mut Context::from_waker(Waker::noop()), 0, &mut batch);
-        assert_eq!(taken, Poll::Ready(true));
-        assert_eq!(batch, [Frame::close(Some(1008), "Slow consumer")]);
         assert_eq!(outbox.send(frame(1)), Err(SendError::Closed));
-        assert_eq!(take(&outbox), Poll::Ready(false));
+        peer.takes(100);
+        outbox.flush();
+        let close = Frame::close(Some(1008), "Slow consumer");
+        assert_eq!(peer.got(), close.as_bytes());
+        assert_eq!(left(&outbox, &Arc::default()), Poll::Ready(false));
     }
 
     #[test]
     fn a_single_frame_over_the_capacity_passes_when_nothing_waits() {
-        let outbox = Outbox::new(20);
-        assert_eq!(outbox.send(frame(100)), Ok(()));
+        let (outbox, _) = outbox(20);
+        assert!(outbox.send(frame(100)).is_ok());
         assert_eq!(outbox.send(frame(0)), Err(SendError::Backpressure));
     }
 
     #[test]
-    fn what_is_being_written_counts() {
-        let outbox = Outbox::new(20);
-        outbox.send(frame(18)).unwrap();
-        assert_eq!(take(&outbox), Poll::Ready(true));
-        assert_eq!(take(&outbox), Poll::Pending);
-        outbox.written(10);
-        assert_eq!(outbox.send(frame(8)), Ok(()));
-        assert_eq!(outbox.buffered(), 20);
+    fn what_the_peer_does_not_take_is_left_to_the_writer_and_still_counts() {
+        let (outbox, peer) = outbox(20);
+        let woken = Arc::new(Woken::default());
+        assert_eq!(left(&outbox, &woken), Poll::Pending);
+        assert_eq!(outbox.send(frame(8)), Ok(Accepted::ToBeFlushed));
+        assert_eq!(outbox.send(frame(8)), Ok(Accepted::Promised));
+        assert!(!woken.again());
+        assert_eq!(left(&outbox, &woken), Poll::Pending);
+        peer.takes(13);
+        outbox.flush();
+        assert!(woken.again());
+        assert_eq!(outbox.buffered(), 7);
+        assert_eq!(left(&outbox, &woken), Poll::Ready(true));
+        // Behind what waits for the peer there is nothing to flush.
+        assert_eq!(outbox.send(frame(1)), Ok(Accepted::Promised));
+        peer.takes(100);
+        outbox.flush();
+        assert_eq!(outbox.buffered(), 0);
+        let all = [frame(8), frame(8), frame(1)];
+        assert_eq!(
+            peer.got(),
+            all.map(|frame| frame.as_bytes().to_vec()).concat()
+        );
+        assert_eq!(left(&outbox, &woken), Poll::Pending);
+    }
+
+    #[test]
+    fn what_is_queued_while_another_writes_is_left_to_the_writer() {
+        struct Busy(Mutex<Option<Arc<Outbox>>>);
+        impl Wire for Busy {
+            fn try_write(&self, bytes: &[IoSlice<'_>]) -> io::Result<usize> {
+                if let Some(outbox) = self.0.lock().unwrap().take() {
+                    assert_eq!(outbox.send(frame(3)), Ok(Accepted::ToBeFlushed));
+                    outbox.flush();
+                    assert_eq!(outbox.buffered(), 3 + 5);
+                }
+                Ok(bytes[0].len())
+            }
+        }
+        let wire = Arc::new(Busy(Mutex::new(None)));
+        let outbox = Arc::new(Outbox::new(20, wire.clone()));
+        *wire.0.lock().unwrap() = Some(outbox.clone());
+        let woken = Arc::new(Woken::default());
+        assert_eq!(left(&outbox, &woken), Poll::Pending);
+        assert_eq!(outbox.send(frame(1)), Ok(Accepted::ToBeFlushed));
+        outbox.flush();
+        assert!(woken.again());
+        assert_eq!(outbox.buffered(), 5);
+        assert_eq!(left(&outbox, &woken), Poll::Ready(true));
+    }
+
+    #[test]
+    fn a_broken_connection_ends_reader_and_writer() {
+        let (outbox, peer) = outbox(20);
+        let (reader, writer) = (Arc::<Woken>::default(), Arc::<Woken>::default());
+        assert_eq!(next(&outbox, &reader), Poll::Ready(Next::Read));
+        assert_eq!(left(&outbox, &writer), Poll::Pending);
+        peer.broken.store(true, Ordering::Relaxed);
+        assert!(outbox.send(frame(1)).is_ok());
+        outbox.flush();
+        assert!(reader.again() && writer.again());
+        assert_eq!(outbox.state(), State::Aborted);
+        assert_eq!(left(&outbox, &writer), Poll::Ready(false));
+        assert_eq!(next(&outbox, &reader), Poll::Ready(Next::Close));
+    }
+
+    #[test]
+    fn an_ended_connection_is_not_held_by_its_outbox() {
+        let (outbox, peer) = outbox(20);
+        outbox.abort();
+        assert_eq!(Arc::strong_count(&peer), 1);
+        assert_eq!(outbox.send(frame(1)), Err(SendError::Closed));
     }
 
     #[test]
     fn v1_what_is_sent_before_the_next_message_goes_out_before_the_close_frame() {
-        let outbox = Outbox::new(20);
+        let (outbox, peer) = outbox(20);
         outbox.close_between_messages(Frame::close(Some(1001), ""));
-        assert_eq!(outbox.send(frame(1)), Ok(()));
-        let cx = &mut Context::from_waker(Waker::noop());
-        assert_eq!(outbox.poll_turn(cx), Poll::Ready(Turn::Close));
-        let mut batch = Batch::new();
-        assert_eq!(outbox.poll_take(cx, 0, &mut batch), Poll::Ready(true));
-        assert_eq!(batch, [frame(1), Frame::close(Some(1001), "")]);
+        assert!(outbox.send(frame(1)).is_ok());
+        assert_eq!(next(&outbox, &Arc::default()), Poll::Ready(Next::Close));
+        peer.takes(100);
+        outbox.flush();
+        let all = [frame(1), Frame::close(Some(1001), "")];
+        assert_eq!(
+            peer.got(),
+            all.map(|frame| frame.as_bytes().to_vec()).concat()
+        );
         assert_eq!(outbox.send(frame(1)), Err(SendError::Closed));
     }
 
     #[test]
     fn r7_a_reader_is_held_back_over_half_and_woken_when_there_is_room() {
-        struct Woken(std::sync::atomic::AtomicBool);
-        impl std::task::Wake for Woken {
-            fn wake(self: std::sync::Arc<Self>) {
-                self.0.store(true, std::sync::atomic::Ordering::Relaxed);
-            }
-        }
-        let woken = std::sync::Arc::new(Woken(false.into()));
-        let is_woken = || woken.0.load(std::sync::atomic::Ordering::Relaxed);
-        let waker = Waker::from(woken.clone());
-        let cx = &mut Context::from_waker(&waker);
-        let outbox = Outbox::new(20);
-        outbox.send(frame(8)).unwrap();
-        assert_eq!(outbox.poll_turn(cx), Poll::Ready(Turn::Read));
-        outbox.send(frame(0)).unwrap();
-        assert_eq!(outbox.poll_turn(cx), Poll::Pending);
-        assert_eq!(take(&outbox), Poll::Ready(true));
-        outbox.written(1);
-        assert!(!is_woken());
-        outbox.written(1);
-        assert!(is_woken());
-        assert_eq!(outbox.poll_turn(cx), Poll::Ready(Turn::Read));
+        let (outbox, peer) = outbox(20);
+        let woken = Arc::new(Woken::default());
+        assert!(outbox.send(frame(8)).is_ok());
+        assert_eq!(next(&outbox, &woken), Poll::Ready(Next::Read));
+        assert!(outbox.send(frame(0)).is_ok());
+        assert_eq!(next(&outbox, &woken), Poll::Pending);
+        peer.takes(1);
+        outbox.flush();
+        assert!(!woken.again());
+        peer.takes(1);
+        outbox.flush();
+        assert!(woken.again());
+        assert_eq!(next(&outbox, &woken), Poll::Ready(Next::Read));
     }
 
     #[test]
     fn closing_twice_is_closing_once() {
-        let outbox = Outbox::new(20);
+        let (outbox, _) = outbox(20);
         outbox.close(Frame::close(Some(4000), ""));
         outbox.close(Frame::close(Some(4001), ""));
         assert_eq!(outbox.buffered(), 4);
-        outbox.abort();
-        assert_eq!(take(&outbox), Poll::Ready(false));
     }
 }

@@ -3,12 +3,11 @@
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use super::outbox::{Outbox, SendError};
-use super::{CloseCode, Frame};
+use super::outbox::{Accepted, Outbox, SendError, Wire};
+use super::{CloseCode, Frame, turn};
 use crate::ids::SocketId;
 
 /// A WebSocket connection as plugins see it. Its rooms are kept by its namespace.
-#[derive(Debug)]
 pub struct Socket {
     id: SocketId,
     remote: IpAddr,
@@ -18,19 +17,21 @@ pub struct Socket {
 }
 
 impl Socket {
-    /// A socket that is not in any namespace yet. `values` is the JSON text that the middlewares attached.
+    /// A socket that is not in any namespace yet. `values` is the JSON text that the middlewares attached; frames leave
+    /// by `wire`.
     #[must_use]
     pub fn new(
         id: SocketId,
         remote: IpAddr,
         values: Option<Arc<str>>,
         outbox_capacity: usize,
+        wire: Arc<dyn Wire>,
     ) -> Self {
         Self {
             id,
             remote,
             values: Mutex::new(values),
-            outbox: Outbox::new(outbox_capacity),
+            outbox: Outbox::new(outbox_capacity, wire),
             left: OnceLock::new(),
         }
     }
@@ -67,12 +68,15 @@ impl Socket {
         &self.outbox
     }
 
-    /// Queues a frame to the peer.
+    /// Queues a frame to the peer, which is written when this [`turn`](super::turn()) ends.
     ///
     /// # Errors
     /// See [`Outbox::send`].
-    pub fn send(&self, frame: Frame) -> Result<(), SendError> {
-        self.outbox.send(frame)
+    pub fn send(self: &Arc<Self>, frame: Frame) -> Result<(), SendError> {
+        if self.outbox.send(frame)? == Accepted::ToBeFlushed {
+            turn::flush_at_the_end(self);
+        }
+        Ok(())
     }
 
     /// Begins the closing handshake on the host's behalf.

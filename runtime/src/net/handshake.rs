@@ -116,17 +116,19 @@ fn upgrade(
                 .insert(header::SEC_WEBSOCKET_PROTOCOL, value);
         }
     }
-    let socket = Arc::new(Socket::new(id, remote, values, server.outbox_bytes));
-    let (namespace, settings) = (namespace.clone(), server.connection);
+    let (namespace, settings, capacity) =
+        (namespace.clone(), server.connection, server.outbox_bytes);
     tokio::spawn(async move {
         // Held until the socket has ended, so that a server that stops waits for it.
         let _busy = busy;
-        match stream_of(upgraded).await {
-            Some((stream, received)) => {
-                connection::serve(stream, received, namespace, socket, settings).await
-            }
-            None => tracing::debug!(conn = %socket.id(), "the client left during the handshake"),
-        }
+        let Some((stream, received)) = stream_of(upgraded).await else {
+            tracing::debug!(conn = %id, "the client left during the handshake");
+            return;
+        };
+        let (read, write) = stream.into_split();
+        let wire = Arc::new(write);
+        let socket = Arc::new(Socket::new(id, remote, values, capacity, wire.clone()));
+        connection::serve(read, received, wire, namespace, socket, settings).await;
     });
     Ok(answer)
 }
