@@ -2,20 +2,25 @@
 
 CARGO ?= cargo
 PLUGINS := $(notdir $(patsubst %/Cargo.toml,%,$(wildcard plugins/*/Cargo.toml)))
+# The host's crates are always selected by --workspace: a part of them has other features of what all depend on, with
+# which Wasmtime would be compiled once more.
+
 # Guests have a target folder of their own, so that building them waits for nobody.
 GUESTS := target/guests
 TOOLS := target/tools
+PEERS := target/bench-peers
+QUICKLY := --runs 1 --repeats 0 --warm-up 0.2 --duration 0.3 --out target/bench/quick
 DENY_VERSION := 0.20.2
 
 .DEFAULT_GOAL := help
-.PHONY: help run plugins test ci fmt clippy deny clean target
+.PHONY: help run plugins test bench bench-quick bench-alive bench-servers bench-guest bench-peers ci fmt clippy deny clean target
 
 help: ## Say what there is
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 run: plugins ## Build everything and serve plugins/ on http://127.0.0.1:3000
 	@echo "Building the server; the first time this takes some minutes."
-	$(CARGO) build --locked -p tulpar-runtime
+	$(CARGO) build --locked --workspace --bin tulpar
 	@echo
 	@echo "Try it in a browser:       http://127.0.0.1:3000/"
 	@echo "or from the command line:  npx wscat -c ws://127.0.0.1:3000/chat"
@@ -33,10 +38,35 @@ plugins: target ## Build the example plugins and put the .wasm files into plugin
 	done
 
 test: target ## Build what the tests need and run them all
-	$(CARGO) build --locked -p tulpar-runtime
 	$(CARGO) test --locked --workspace
 
-ci: fmt clippy test deny ## Everything that has to pass before a change is accepted
+bench: bench-servers ## Measure the server beside its peers: 30 minutes, two idle cores, tests/bench/RESULTS.md
+	$(CARGO) bench --locked --profile dist --workspace --bench inside
+	target/dist/bench
+
+bench-quick: bench-servers ## Run each benchmark once, briefly: a minute, figures of no worth, target/bench/quick
+	target/dist/bench $(QUICKLY)
+
+# The same with what `make test` has built already.
+bench-alive: plugins bench-guest bench-peers
+	$(CARGO) test --locked --workspace --bench inside
+	$(CARGO) build --locked --workspace --bins
+	target/debug/bench $(QUICKLY) --tulpar target/debug/tulpar
+
+bench-servers: plugins bench-guest bench-peers
+	$(CARGO) build --locked --profile dist --workspace --bins
+
+bench-guest: target
+	$(CARGO) build --locked --release --target wasm32-wasip2 --target-dir $(GUESTS) -p tulpar-test-guests --example rooms
+
+bench-peers:
+	@mkdir -p $(PEERS)
+	@cp tests/bench/peers/* $(PEERS)/
+	@cmp -s $(PEERS)/package-lock.json $(PEERS)/installed || \
+	{ cd $(PEERS) && npm ci --no-audit --no-fund && cp package-lock.json installed; } || \
+	echo "SKIPPED: npm cannot install the peers; what is missing is not measured"
+
+ci: fmt clippy test bench-alive deny ## Everything that has to pass before a change is accepted
 
 fmt:
 	$(CARGO) fmt --all --check

@@ -142,7 +142,7 @@ async fn watch(mut catalog: Catalog, server: &Server) -> Infallible {
         for route in router.routes() {
             let path = route.namespace.sockets().path();
             if server.router().find(path).is_none() {
-                tracing::info!("serving {path} from {}", route.loaded.plugin.id());
+                tracing::info!("serving {path} from {}", route.namespace.source);
             }
         }
         server.set_router(router);

@@ -1,4 +1,4 @@
-//! A namespace that serves: its sockets, and the plugin that handles what happens to them.
+//! A namespace that serves: its sockets, and who handles what happens to them.
 
 use std::sync::Arc;
 
@@ -7,11 +7,29 @@ use crate::message::{CloseEvent, Message};
 use crate::plugin::load::NamespaceDescriptor;
 use crate::plugin::{Event, Plugin};
 
-/// The sockets behind a path and the plugin that handles them.
+/// The sockets behind a path and who handles them.
 pub struct Namespace {
     sockets: Arc<hub::Namespace>,
-    plugin: Arc<Plugin>,
+    handler: Handler,
+    /// A name for logs and tables.
+    pub name: String,
+    /// The names of the middlewares before it, in their order.
+    pub middlewares: Vec<String>,
+    /// Where the handler comes from: the plugin's file.
+    pub source: String,
     protocols: Vec<String>,
+}
+
+enum Handler {
+    Plugin(Arc<Plugin>),
+    Native(Box<dyn NativeHandler>),
+}
+
+/// A handler that is compiled into the host. It is there to be measured against: what a plugin costs is the difference
+/// between the two.
+pub trait NativeHandler: Send + Sync {
+    /// Something has happened to a socket.
+    fn handle(&self, sockets: &hub::Namespace, socket: &Arc<Socket>, event: Event<'_>);
 }
 
 /// A handler failed. What it said is in the log; its peer is to be told no more than that.
@@ -24,8 +42,24 @@ impl Namespace {
     pub fn new(plugin: Arc<Plugin>, descriptor: &NamespaceDescriptor) -> Self {
         Self {
             sockets: descriptor.sockets.clone(),
-            plugin,
+            name: descriptor.name.clone(),
+            middlewares: descriptor.middlewares.clone(),
+            source: plugin.id().to_string(),
             protocols: descriptor.protocols.clone(),
+            handler: Handler::Plugin(plugin),
+        }
+    }
+
+    /// A namespace with a handler of the host's own, without middlewares.
+    #[must_use]
+    pub fn native(sockets: hub::Namespace, handler: Box<dyn NativeHandler>) -> Self {
+        Self {
+            sockets: Arc::new(sockets),
+            handler: Handler::Native(handler),
+            name: "native".into(),
+            middlewares: Vec::new(),
+            source: "native".into(),
+            protocols: Vec::new(),
         }
     }
 
@@ -81,9 +115,16 @@ impl Namespace {
         handler: &str,
         event: Event<'_>,
     ) -> Result<(), HandlerFailed> {
-        self.plugin.handle(socket, event).await.map_err(|error| {
+        let plugin = match &self.handler {
+            Handler::Plugin(plugin) => plugin,
+            Handler::Native(native) => {
+                native.handle(&self.sockets, socket, event);
+                return Ok(());
+            }
+        };
+        plugin.handle(socket, event).await.map_err(|error| {
             tracing::warn!(
-                plugin = %self.plugin.id(),
+                plugin = self.source,
                 ns = self.sockets.path(),
                 conn = %socket.id(),
                 "{handler}: {error}"

@@ -119,16 +119,15 @@ fn report(app: &App, folder: &std::path::Path) -> String {
     let router = app.router();
     let mut namespaces = vec![["PATH", "NAME", "MIDDLEWARES", "FILE"].map(String::from)];
     for route in router.routes() {
-        let Some(descriptor) = &route.loaded.namespace else {
-            continue;
-        };
+        let namespace = &route.namespace;
         namespaces.push([
-            descriptor.sockets.path().to_owned(),
-            descriptor.name.clone(),
-            or_dash(descriptor.middlewares.join(" > ")),
-            route.loaded.plugin.id().to_string(),
+            namespace.sockets().path().to_owned(),
+            namespace.name.clone(),
+            or_dash(namespace.middlewares.join(" > ")),
+            namespace.source.clone(),
         ]);
     }
+
     let mut middlewares = vec![["MIDDLEWARE", "FILE"].map(String::from)];
     for loaded in app.catalog().loaded() {
         if let Some(name) = &loaded.middleware {
@@ -170,8 +169,8 @@ fn report(app: &App, folder: &std::path::Path) -> String {
         _ = writeln!(
             text,
             "not served {} ({}): missing middleware {}",
-            waiting.path,
-            waiting.loaded.plugin.id(),
+            waiting.namespace.sockets().path(),
+            waiting.namespace.source,
             missing.join(", ")
         );
     }

@@ -10,14 +10,13 @@ pub(super) fn render(router: &Router) -> String {
     let namespaces: Vec<_> = router
         .routes()
         .into_iter()
-        .filter_map(|route| {
-            let descriptor = route.loaded.namespace.as_ref()?;
-            Some(serde_json::json!({
-                "path": descriptor.sockets.path(),
-                "name": descriptor.name,
-                "middlewares": descriptor.middlewares,
-                "file": route.loaded.plugin.id().to_string(),
-            }))
+        .map(|route| {
+            serde_json::json!({
+                "path": route.namespace.sockets().path(),
+                "name": route.namespace.name,
+                "middlewares": route.namespace.middlewares,
+                "file": route.namespace.source,
+            })
         })
         .collect();
     // Inside a script, `<` could end it.

@@ -20,18 +20,14 @@ pub struct Route {
     pub namespace: Arc<Namespace>,
     /// The middlewares before it, in their order.
     pub middlewares: Vec<Arc<Plugin>>,
-    /// The plugin that described it.
-    pub loaded: Arc<Loaded>,
 }
 
 /// A namespace that is not served because middlewares are missing.
 pub struct Waiting {
-    /// Its path.
-    pub path: String,
+    /// The namespace.
+    pub namespace: Namespace,
     /// The middlewares that no plugin is.
     pub missing: Vec<String>,
-    /// The plugin that described it.
-    pub loaded: Arc<Loaded>,
 }
 
 impl Router {
@@ -53,25 +49,28 @@ impl Router {
                     None => missing.push(name.clone()),
                 }
             }
-            let path = descriptor.sockets.path().to_owned();
-            let loaded = loaded.clone();
+            let plugin = loaded.plugin.clone();
+            let namespace = Namespace::new(plugin, descriptor);
             if missing.is_empty() {
-                let namespace = Arc::new(Namespace::new(loaded.plugin.clone(), descriptor));
-                let route = Route {
-                    namespace,
-                    middlewares,
-                    loaded: loaded.clone(),
-                };
-                router.routes.insert(path, route);
+                router.mount(namespace, middlewares);
             } else {
-                router.waiting.push(Waiting {
-                    path,
-                    missing,
-                    loaded,
-                });
+                router.waiting.push(Waiting { namespace, missing });
             }
         }
         router
+    }
+
+    /// Serves a namespace on its path, behind these middlewares.
+    pub fn mount(&mut self, namespace: Namespace, middlewares: Vec<Arc<Plugin>>) {
+        let path = namespace.sockets().path().to_owned();
+        let namespace = Arc::new(namespace);
+        self.routes.insert(
+            path,
+            Route {
+                namespace,
+                middlewares,
+            },
+        );
     }
 
     /// What serves a path. It matches exactly.

@@ -1,0 +1,63 @@
+//! `/echo` and `/room` as the bench plugins have them, but compiled into the host: what they cost more as plugins is
+//! what the sandbox costs. It prints the address it serves on, as `tulpar serve` does, and serves until it is
+//! killed.
+
+use std::sync::Arc;
+
+use tulpar_runtime::config::Config;
+use tulpar_runtime::hub::{self, Audience, Frame, Socket};
+use tulpar_runtime::ids::NodeId;
+use tulpar_runtime::namespace::{Namespace, NativeHandler};
+use tulpar_runtime::net::router::Router;
+use tulpar_runtime::net::{self, Server};
+use tulpar_runtime::plugin::Event;
+
+/// Sends each message back.
+struct Echo;
+
+impl NativeHandler for Echo {
+    fn handle(&self, _: &hub::Namespace, socket: &Arc<Socket>, event: Event<'_>) {
+        if let Event::Message(message) = event {
+            let _ = socket.send(Frame::message(message));
+        }
+    }
+}
+
+/// Sends each message to everybody, the sender included.
+struct Room;
+
+impl NativeHandler for Room {
+    fn handle(&self, sockets: &hub::Namespace, socket: &Arc<Socket>, event: Event<'_>) {
+        let room = Audience::Room {
+            name: "room",
+            except: None,
+        };
+        match event {
+            Event::Open => _ = sockets.join(socket, "room"),
+            Event::Message(message) => _ = sockets.deliver(room, &Frame::message(message)),
+            Event::Close(_) => {}
+        }
+    }
+}
+
+fn main() -> anyhow::Result<()> {
+    let config = Config {
+        listen: ([127, 0, 0, 1], 0).into(),
+        ..Config::default()
+    };
+    tokio::runtime::Runtime::new()?.block_on(async {
+        let mut router = Router::default();
+        let handlers: [(&str, Box<dyn NativeHandler>); 2] =
+            [("/echo", Box::new(Echo)), ("/room", Box::new(Room))];
+        for (path, handler) in handlers {
+            let sockets = hub::Namespace::new(path.into(), &config.limits);
+            router.mount(Namespace::native(sockets, handler), Vec::new());
+        }
+        let server = Arc::new(Server::new(NodeId::random()?, &config, router));
+        let listener = tokio::net::TcpListener::bind(config.listen).await?;
+        println!("listening on http://{}", listener.local_addr()?);
+        let (busy, _idle) = tokio::sync::mpsc::channel(1);
+        net::accept(server, listener, busy, std::future::pending()).await;
+        Ok(())
+    })
+}

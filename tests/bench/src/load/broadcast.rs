@@ -1,0 +1,207 @@
+//! Everybody is in one room, some publish to it, and each message goes to every member.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, ensure};
+
+use super::{Fleet, Report, Tally, Traffic, Window, drive};
+use crate::message::Messages;
+
+/// A member is in the room a moment after its handshake.
+const SETTLE: Duration = Duration::from_millis(300);
+
+/// A load of publishes.
+#[derive(Debug, Clone)]
+pub struct Broadcast {
+    /// What a connection opens to be a member.
+    pub path: String,
+    /// What a connection says first, when a member is asked for something. It is answered with one message.
+    pub first: Option<String>,
+    /// How many there are.
+    pub members: usize,
+    /// How many of them publish, in turn.
+    pub publishers: usize,
+    /// Bytes of a message.
+    pub size: usize,
+    /// When the next publish goes out.
+    pub pace: Pace,
+}
+
+/// When the next publish goes out.
+#[derive(Debug, Clone, Copy)]
+pub enum Pace {
+    /// When fewer than so many are in flight. One is in flight until every member has it.
+    Window(usize),
+    /// So many times a second, whatever has become of the last ones.
+    Rate(f64),
+}
+
+/// Runs a load of publishes against a server.
+///
+/// # Errors
+/// The server loses, changes or repeats a message, reorders one publisher's, or ends a connection.
+pub fn broadcast(address: SocketAddr, broadcast: &Broadcast, window: &Window) -> Result<Report> {
+    let Broadcast {
+        members,
+        publishers,
+        ..
+    } = *broadcast;
+    ensure!(
+        (1..=members).contains(&publishers),
+        "from 1 to {members} members can publish"
+    );
+    let mut fleet = Fleet::new()?;
+    let paths = std::slice::from_ref(&broadcast.path);
+    fleet.open(address, paths, members, broadcast.first.as_deref())?;
+    thread::sleep(SETTLE);
+    let mut traffic = Publishes {
+        messages: Messages::new(broadcast.size)?,
+        pace: broadcast.pace,
+        members: members as u64,
+        publishers: publishers as u64,
+        expected: (0..members).flat_map(|_| 0..publishers as u64).collect(),
+        published: 0,
+        completed: 0,
+        in_flight: VecDeque::new(),
+        started: Instant::now(),
+        stopped: false,
+        tally: Tally::new()?,
+        out: vec![Vec::new(); publishers],
+    };
+    drive(&mut fleet, &mut traffic, window)
+}
+
+struct Publishes {
+    messages: Messages,
+    pace: Pace,
+    members: u64,
+    publishers: u64,
+    /// For each member, the number that has to come next from each publisher.
+    expected: Vec<u64>,
+    /// The number of the next publish.
+    published: u64,
+    /// Up to here all were delivered to all.
+    completed: u64,
+    /// The ones from there on.
+    in_flight: VecDeque<Publish>,
+    /// What an open loop counts from.
+    started: Instant,
+    stopped: bool,
+    tally: Tally,
+    /// What each publisher sends in this turn.
+    out: Vec<Vec<u8>>,
+}
+
+struct Publish {
+    at: Instant,
+    /// Members that do not have it yet.
+    missing: u64,
+}
+
+impl Publishes {
+    fn publish(&mut self, at: Instant) {
+        let publisher = (self.published % self.publishers) as usize;
+        self.messages
+            .write(self.published, &mut self.out[publisher]);
+        self.in_flight.push_back(Publish {
+            at,
+            missing: self.members,
+        });
+        self.published += 1;
+    }
+
+    /// When an open loop publishes next.
+    fn next(&self, rate: f64) -> Instant {
+        self.started + Duration::from_secs_f64(self.published as f64 / rate)
+    }
+}
+
+impl Traffic for Publishes {
+    fn start(&mut self, fleet: &mut Fleet) -> Result<()> {
+        self.started = Instant::now();
+        self.turned(fleet)
+    }
+
+    fn message(&mut self, client: usize, payload: &[u8], now: Instant) -> Result<()> {
+        let number = self.messages.read(payload)?;
+        let publisher = number % self.publishers;
+        let expected = &mut self.expected[client * self.publishers as usize + publisher as usize];
+        ensure!(
+            number == *expected,
+            "message {number} came instead of {expected}"
+        );
+        *expected += self.publishers;
+        let index = number
+            .checked_sub(self.completed)
+            .map(|index| index as usize);
+        let publish = index.and_then(|index| self.in_flight.get_mut(index));
+        let publish =
+            publish.ok_or_else(|| anyhow::anyhow!("message {number} is not in flight"))?;
+        publish.missing -= 1;
+        self.tally.count(now - publish.at);
+        while self
+            .in_flight
+            .front()
+            .is_some_and(|publish| publish.missing == 0)
+        {
+            self.in_flight.pop_front();
+            self.completed += 1;
+        }
+        Ok(())
+    }
+
+    fn answer(&mut self, _client: usize, _now: Instant, _out: &mut Vec<u8>) {}
+
+    fn turned(&mut self, fleet: &mut Fleet) -> Result<()> {
+        if self.stopped {
+            return Ok(());
+        }
+        let now = Instant::now();
+        match self.pace {
+            Pace::Window(window) => {
+                while self.in_flight.len() < window {
+                    self.publish(now);
+                }
+            }
+            Pace::Rate(rate) => {
+                while self.next(rate) <= now {
+                    self.publish(self.next(rate));
+                }
+            }
+        }
+        for (publisher, out) in self
+            .out
+            .iter_mut()
+            .enumerate()
+            .filter(|(_, out)| !out.is_empty())
+        {
+            fleet.send(publisher, out)?;
+            out.clear();
+        }
+        Ok(())
+    }
+
+    fn due(&self) -> Option<Duration> {
+        match self.pace {
+            Pace::Rate(rate) if !self.stopped => {
+                Some(self.next(rate).saturating_duration_since(Instant::now()))
+            }
+            _ => None,
+        }
+    }
+
+    fn stop(&mut self) {
+        self.stopped = true;
+    }
+
+    fn in_flight(&self) -> u64 {
+        self.in_flight.iter().map(|publish| publish.missing).sum()
+    }
+
+    fn tally(&mut self) -> &mut Tally {
+        &mut self.tally
+    }
+}
