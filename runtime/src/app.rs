@@ -26,6 +26,22 @@ const LOOK: Duration = Duration::from_millis(500);
 /// How many sockets are closed at once when the server stops; then others get their turn.
 const CLOSE_BATCH: usize = 256;
 
+/// How many tasks a thread polls before it asks the network again, when it never runs out of them: as many as it can
+/// hear of at once, so that each has had its turn. Asked sooner, a busy thread keeps serving those that answer quickly
+/// and forgets the others. Guests that compute do not count, see [`crate::plugin`].
+const ROUND: u32 = 1024;
+
+/// The threads that serve, one for each core.
+///
+/// # Errors
+/// The operating system does not give them.
+pub fn threads() -> std::io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .event_interval(ROUND)
+        .build()
+}
+
 /// A server that has loaded its plugins and holds its address.
 pub struct App {
     config: Config,

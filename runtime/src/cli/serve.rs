@@ -11,7 +11,7 @@ use clap::Args;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
-use crate::app::{App, Ended};
+use crate::app::{App, Ended, threads};
 use crate::config::Config;
 
 /// The file that is read when it is there and no other is named.
@@ -52,8 +52,7 @@ impl Serve {
     pub(super) fn run(self) -> Result<ExitCode> {
         start_log();
         let config = self.configure()?;
-        let runtime =
-            tokio::runtime::Runtime::new().context("cannot start the threads that serve")?;
+        let runtime = threads().context("cannot start the threads that serve")?;
         let ended = runtime.block_on(serve(config))?;
         // What is still running has had its time.
         runtime.shutdown_background();

@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
+use tokio::task::yield_now;
 use tokio::time::Sleep;
 use wasmtime::UpdateDeadline;
 
@@ -58,7 +59,8 @@ impl Clock {
             Some(left @ 1..) => {
                 self.0.left.store(left, Ordering::Relaxed);
                 self.0.yielded.store(true, Ordering::Relaxed);
-                Ok(UpdateDeadline::Yield(1))
+                // Behind the driver: what comes from the network meanwhile is not kept waiting by guests that compute.
+                Ok(UpdateDeadline::YieldCustom(1, Box::pin(yield_now())))
             }
             _ => Err(self.overrun()),
         }

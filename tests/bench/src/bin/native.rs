@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 
+use tulpar_runtime::app::threads;
 use tulpar_runtime::config::Config;
 use tulpar_runtime::hub::{self, Audience, Frame, Socket};
 use tulpar_runtime::ids::NodeId;
@@ -45,7 +46,7 @@ fn main() -> anyhow::Result<()> {
         listen: ([127, 0, 0, 1], 0).into(),
         ..Config::default()
     };
-    tokio::runtime::Runtime::new()?.block_on(async {
+    threads()?.block_on(async {
         let mut router = Router::default();
         let handlers: [(&str, Box<dyn NativeHandler>); 2] =
             [("/echo", Box::new(Echo)), ("/room", Box::new(Room))];
