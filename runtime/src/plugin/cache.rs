@@ -45,16 +45,16 @@ impl Cache {
         }
     }
 
-    /// The component in `file`, and whether its code was there already. Takes as long as compiling takes: call it
-    /// where that hurts nobody.
+    /// The component in `file`, whose hash is `hash`, and whether its code was there already. Takes as long as
+    /// compiling takes: call it where that hurts nobody.
     ///
     /// # Errors
     /// The file is not a valid component.
-    pub fn load(&self, file: &[u8]) -> wasmtime::Result<(Component, bool)> {
+    pub fn load(&self, hash: &blake3::Hash, file: &[u8]) -> wasmtime::Result<(Component, bool)> {
         let Some(folder) = &self.folder else {
             return Ok((Component::new(&self.engine, file)?, false));
         };
-        let path = folder.join(format!("{}-{:016x}", blake3::hash(file), self.engine_hash));
+        let path = folder.join(format!("{hash}-{:016x}", self.engine_hash));
         if let Some(component) = self.read(&path) {
             return Ok((component, true));
         }
@@ -164,6 +164,12 @@ mod tests {
 
     const COMPONENT: &[u8] = b"\0asm\x0d\0\x01\0";
 
+    /// Whether the code was there already.
+    fn load(cache: &Cache) -> bool {
+        let (_, cached) = cache.load(&blake3::hash(COMPONENT), COMPONENT).unwrap();
+        cached
+    }
+
     fn scratch(name: &str) -> PathBuf {
         let folder =
             std::env::temp_dir().join(format!("tulpar-cache-{}-{name}", std::process::id()));
@@ -182,14 +188,9 @@ mod tests {
     fn what_was_compiled_once_is_not_compiled_again() {
         let folder = scratch("again");
         let engine = Engine::default();
-        let load = || {
-            Cache::new(&folder, u64::MAX, &engine)
-                .load(COMPONENT)
-                .unwrap()
-                .1
-        };
-        assert!(!load());
-        assert!(load());
+        let fresh = || Cache::new(&folder, u64::MAX, &engine);
+        assert!(!load(&fresh()));
+        assert!(load(&fresh()));
     }
 
     #[test]
@@ -197,13 +198,13 @@ mod tests {
         let folder = scratch("damaged");
         let engine = Engine::default();
         let cache = Cache::new(&folder, u64::MAX, &engine);
-        cache.load(COMPONENT).unwrap();
+        load(&cache);
         let path = only_file(&folder);
         let whole = fs::read(&path).unwrap();
         for broken in [&whole[..whole.len() - 1], &whole[..10], &[]] {
             fs::write(&path, broken).unwrap();
-            assert!(!cache.load(COMPONENT).unwrap().1);
-            assert!(cache.load(COMPONENT).unwrap().1);
+            assert!(!load(&cache));
+            assert!(load(&cache));
         }
     }
 
@@ -211,12 +212,10 @@ mod tests {
     fn a_folder_that_others_could_write_to_is_emptied() {
         let folder = scratch("open");
         let engine = Engine::default();
-        Cache::new(&folder, u64::MAX, &engine)
-            .load(COMPONENT)
-            .unwrap();
+        load(&Cache::new(&folder, u64::MAX, &engine));
         fs::set_permissions(&folder, Permissions::from_mode(0o777)).unwrap();
         let cache = Cache::new(&folder, u64::MAX, &engine);
-        assert!(!cache.load(COMPONENT).unwrap().1);
+        assert!(!load(&cache));
         assert_eq!(fs::metadata(&folder).unwrap().mode() & 0o777, 0o700);
     }
 
@@ -225,9 +224,9 @@ mod tests {
         let folder = scratch("bound");
         let engine = Engine::default();
         let cache = Cache::new(&folder, 1, &engine);
-        cache.load(COMPONENT).unwrap();
+        load(&cache);
         fs::rename(only_file(&folder), folder.join("older")).unwrap();
-        cache.load(COMPONENT).unwrap();
+        load(&cache);
         assert_ne!(only_file(&folder), folder.join("older"));
     }
 }

@@ -38,13 +38,13 @@ impl Instance {
         store.epoch_deadline_callback(|store| Ok(store.data().clock.tick()?));
         store.set_epoch_deadline(FIRST_YIELD);
         let made = async {
-            let instance = plugin.component.instantiate_async(&mut store).await?;
-            let exports = &plugin.exports;
-            let namespace = exports
+            let instance = plugin.code.component.instantiate_async(&mut store).await?;
+            let code = &plugin.code;
+            let namespace = code
                 .namespace
                 .as_ref()
                 .map(|indices| indices.load(&mut store, &instance));
-            let middleware = exports
+            let middleware = code
                 .middleware
                 .as_ref()
                 .map(|indices| indices.load(&mut store, &instance));

@@ -7,14 +7,12 @@ use std::pin::pin;
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
-use wasmtime::component::Component;
-use wasmtime::component::types::ComponentItem;
-
-use super::bindings::exports::tulpar::plugin::{middleware_handler, namespace_handler};
+use super::bindings::exports::tulpar::plugin::namespace_handler;
+use super::code::{Code, said};
 use super::instance::{Instance, finished};
 use super::metadata::{self, Handler};
 use super::place::Place;
-use super::{CallError, Exports, Plugin, Shared};
+use super::{CallError, Plugin, Shared};
 use crate::hub;
 use crate::ids::PluginId;
 
@@ -118,42 +116,25 @@ pub async fn load(shared: &Arc<Shared>, id: PluginId, file: &Path) -> Result<Loa
     let (compiling, path) = (shared.clone(), file.to_owned());
     let compiled = tokio::task::spawn_blocking(move || {
         let content = read(&path, compiling.limits.max_plugin_bytes)?;
+        let at_rest = metadata::read(&content);
+        let hash = blake3::hash(&content);
+        if let Some(code) = compiling.codes.get(&hash) {
+            return Ok((code, true, at_rest));
+        }
         let (component, cached) = compiling
             .cache
-            .load(&content)
+            .load(&hash, &content)
             .map_err(|error| Refusal::Invalid(said(&error)))?;
-        Ok::<_, Refusal>((component, cached, metadata::read(&content)))
+        let code = Arc::new(Code::new(&compiling.linker, &component)?);
+        compiling.codes.add(hash, &code);
+        Ok::<_, Refusal>((code, cached, at_rest))
     });
-    let (component, cached, at_rest) = compiled.await.map_err(io::Error::other)??;
+    let (code, cached, at_rest) = compiled.await.map_err(io::Error::other)??;
 
-    let component_pre = shared
-        .linker
-        .instantiate_pre(&component)
-        .map_err(|error| Refusal::Import(import_said(&error)))?;
-    let has = |handler: &str| {
-        component
-            .get_export_index(None, handler_name(handler))
-            .is_some()
-    };
-    let shape = |error: wasmtime::Error| Refusal::WrongShape(said(&error));
-    let exports = Exports {
-        namespace: has("namespace-handler")
-            .then(|| namespace_handler::GuestIndices::new(&component_pre))
-            .transpose()
-            .map_err(shape)?,
-        middleware: has("middleware-handler")
-            .then(|| middleware_handler::GuestIndices::new(&component_pre))
-            .transpose()
-            .map_err(shape)?,
-    };
-    if exports.namespace.is_none() && exports.middleware.is_none() {
-        return Err(Refusal::NoHandler(exported(&component)));
-    }
     let plugin = Arc::new(Plugin {
         id: Arc::new(id),
         shared: shared.clone(),
-        component: component_pre,
-        exports,
+        code,
         namespace: OnceLock::new(),
         place: Place::new(),
     });
@@ -182,38 +163,6 @@ fn read(path: &Path, limit: u64) -> Result<Vec<u8>, Refusal> {
         Some([b'\0', b'a', b's', b'm', _, _, 0, 0]) => Err(Refusal::CoreModule),
         Some([b'\0', b'a', b's', b'm', ..]) => Ok(content),
         _ => Err(Refusal::NotWasm),
-    }
-}
-
-fn handler_name(handler: &str) -> String {
-    CONTRACT.replace('@', &format!("/{handler}@"))
-}
-
-/// What a component exports, in words.
-fn exported(component: &Component) -> String {
-    let component_type = component.component_type();
-    let names: Vec<_> = component_type
-        .exports(component.engine())
-        .filter(|(_, item)| !matches!(item.ty, ComponentItem::Type(_)))
-        .map(|(name, _)| name.to_owned())
-        .collect();
-    if names.is_empty() {
-        "nothing".into()
-    } else {
-        names.join(", ")
-    }
-}
-
-/// An error with its causes, in one line.
-fn said(error: &wasmtime::Error) -> String {
-    format!("{error:#}").replace('\n', " ")
-}
-
-/// Which import does not fit. The causes tell why, unless the reason is that there is nothing at all.
-fn import_said(error: &wasmtime::Error) -> String {
-    match error.root_cause().to_string().contains("is missing") {
-        true => error.to_string(),
-        false => said(error),
     }
 }
 

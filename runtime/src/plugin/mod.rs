@@ -13,6 +13,7 @@ pub mod metadata;
 
 mod bindings;
 mod cache;
+mod code;
 mod instance;
 mod place;
 mod sandbox;
@@ -22,11 +23,12 @@ use std::sync::{Arc, OnceLock};
 
 use hyper::http::{HeaderMap, StatusCode};
 use wasmtime::Engine;
-use wasmtime::component::{InstancePre, Linker, Resource};
+use wasmtime::component::{Linker, Resource};
 
-use self::bindings::exports::tulpar::plugin::{middleware_handler, namespace_handler};
+use self::bindings::exports::tulpar::plugin::middleware_handler;
 use self::bindings::tulpar::plugin::types;
 use self::cache::Cache;
+use self::code::{Code, Codes};
 use self::host::{ContextHandle, HostState, RequestContext};
 use self::instance::{Entry, Instance};
 use self::place::Place;
@@ -45,6 +47,7 @@ pub struct Shared {
     engine: Engine,
     linker: Linker<HostState>,
     cache: Cache,
+    codes: Codes,
     limits: Limits,
     backplane: Box<dyn Backplane>,
 }
@@ -59,6 +62,7 @@ impl Shared {
         Ok(Arc::new(Self {
             linker: engine::linker(&engine)?,
             cache: Cache::new(&config.cache, config.limits.cache_bytes, &engine),
+            codes: Codes::default(),
             limits: config.limits.clone(),
             backplane,
             engine,
@@ -75,17 +79,10 @@ impl Shared {
 pub struct Plugin {
     id: Arc<PluginId>,
     shared: Arc<Shared>,
-    component: InstancePre<HostState>,
-    exports: Exports,
+    code: Arc<Code>,
     /// The sockets of its namespace; set once it has said that it has one.
     namespace: OnceLock<Arc<hub::Namespace>>,
     place: Place<Box<Instance>>,
-}
-
-/// Which handlers a component exports.
-struct Exports {
-    namespace: Option<namespace_handler::GuestIndices>,
-    middleware: Option<middleware_handler::GuestIndices>,
 }
 
 /// What happens to a socket.

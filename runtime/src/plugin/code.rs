@@ -1,0 +1,103 @@
+//! What is made of a component's bytes alone. Plugins that consist of the same bytes share it: the same file under a
+//! hundred tenants is one piece of code, in memory and in the processor's caches. Their instances share nothing.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+use wasmtime::component::types::ComponentItem;
+use wasmtime::component::{Component, InstancePre, Linker};
+
+use super::bindings::exports::tulpar::plugin::{middleware_handler, namespace_handler};
+use super::host::HostState;
+use super::load::{CONTRACT, Refusal};
+
+/// A component that fits the host.
+pub(super) struct Code {
+    pub(super) component: InstancePre<HostState>,
+    pub(super) namespace: Option<namespace_handler::GuestIndices>,
+    pub(super) middleware: Option<middleware_handler::GuestIndices>,
+}
+
+impl Code {
+    /// Checks a component against what the host offers and calls.
+    ///
+    /// # Errors
+    /// It does not fit, or exports no handler.
+    pub(super) fn new(linker: &Linker<HostState>, component: &Component) -> Result<Self, Refusal> {
+        let component_pre = linker
+            .instantiate_pre(component)
+            .map_err(|error| Refusal::Import(import_said(&error)))?;
+        let has = |handler: &str| {
+            component
+                .get_export_index(None, handler_name(handler))
+                .is_some()
+        };
+        let shape = |error: wasmtime::Error| Refusal::WrongShape(said(&error));
+        let code = Self {
+            namespace: has("namespace-handler")
+                .then(|| namespace_handler::GuestIndices::new(&component_pre))
+                .transpose()
+                .map_err(shape)?,
+            middleware: has("middleware-handler")
+                .then(|| middleware_handler::GuestIndices::new(&component_pre))
+                .transpose()
+                .map_err(shape)?,
+            component: component_pre,
+        };
+        if code.namespace.is_none() && code.middleware.is_none() {
+            return Err(Refusal::NoHandler(exported(component)));
+        }
+        Ok(code)
+    }
+}
+
+/// The code of the plugins that are loaded, by the hash of their bytes.
+#[derive(Default)]
+pub(super) struct Codes(Mutex<HashMap<blake3::Hash, Weak<Code>>>);
+
+impl Codes {
+    /// The code that some loaded plugin has already.
+    pub(super) fn get(&self, hash: &blake3::Hash) -> Option<Arc<Code>> {
+        let codes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        codes.get(hash)?.upgrade()
+    }
+
+    /// Remembers code for as long as somebody uses it.
+    pub(super) fn add(&self, hash: blake3::Hash, code: &Arc<Code>) {
+        let mut codes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        codes.retain(|_, code| code.strong_count() > 0);
+        codes.insert(hash, Arc::downgrade(code));
+    }
+}
+
+fn handler_name(handler: &str) -> String {
+    CONTRACT.replace('@', &format!("/{handler}@"))
+}
+
+/// What a component exports, in words.
+fn exported(component: &Component) -> String {
+    let component_type = component.component_type();
+    let names: Vec<_> = component_type
+        .exports(component.engine())
+        .filter(|(_, item)| !matches!(item.ty, ComponentItem::Type(_)))
+        .map(|(name, _)| name.to_owned())
+        .collect();
+    if names.is_empty() {
+        "nothing".into()
+    } else {
+        names.join(", ")
+    }
+}
+
+/// An error with its causes, in one line.
+pub(super) fn said(error: &wasmtime::Error) -> String {
+    format!("{error:#}").replace('\n', " ")
+}
+
+/// Which import does not fit. The causes tell why, unless the reason is that there is nothing at all.
+fn import_said(error: &wasmtime::Error) -> String {
+    match error.root_cause().to_string().contains("is missing") {
+        true => error.to_string(),
+        false => said(error),
+    }
+}
