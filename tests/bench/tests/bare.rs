@@ -53,7 +53,7 @@ fn every_member_gets_every_publish() {
             let path = path.to_owned();
             let broadcast = Broadcast {
                 path,
-                first: None,
+                first: Vec::new(),
                 members: 20,
                 publishers,
                 size: 64,

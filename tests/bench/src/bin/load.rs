@@ -70,9 +70,9 @@ enum Mode {
         /// What to open
         #[arg(long, default_value = "/room")]
         path: String,
-        /// What each member says first; it is answered with one message
+        /// What each member says first; it is answered with one message; can be given several times
         #[arg(long)]
-        first: Option<String>,
+        first: Vec<String>,
         #[command(flatten)]
         timing: Timing,
     },

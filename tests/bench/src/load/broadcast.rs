@@ -18,8 +18,8 @@ const SETTLE: Duration = Duration::from_millis(300);
 pub struct Broadcast {
     /// What a connection opens to be a member.
     pub path: String,
-    /// What a connection says first, when a member is asked for something. It is answered with one message.
-    pub first: Option<String>,
+    /// What a connection says first. Each is answered with one message.
+    pub first: Vec<String>,
     /// How many there are.
     pub members: usize,
     /// How many of them publish, in turn.
@@ -55,7 +55,7 @@ pub fn broadcast(address: SocketAddr, broadcast: &Broadcast, window: &Window) ->
     );
     let mut fleet = Fleet::new()?;
     let paths = std::slice::from_ref(&broadcast.path);
-    fleet.open(address, paths, members, broadcast.first.as_deref())?;
+    fleet.open(address, paths, members, &broadcast.first)?;
     thread::sleep(SETTLE);
     let mut traffic = Publishes {
         messages: Messages::new(broadcast.size)?,

@@ -31,7 +31,7 @@ pub struct Echo {
 /// The server loses, changes or reorders a message, or ends a connection.
 pub fn echo(address: SocketAddr, echo: &Echo, window: &Window) -> Result<Report> {
     let mut fleet = Fleet::new()?;
-    fleet.open(address, &echo.paths, echo.connections, None)?;
+    fleet.open(address, &echo.paths, echo.connections, &[])?;
     let mut traffic = Echoes {
         messages: Messages::new(echo.size)?,
         depth: echo.depth,

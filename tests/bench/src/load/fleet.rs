@@ -71,20 +71,20 @@ impl Fleet {
         })
     }
 
-    /// Opens connections, one after the other, with the paths in turn. With a first message, each says that and has
-    /// its answer before the next one is opened.
+    /// Opens connections, one after the other, with the paths in turn. Each says what is to be said first, and has all
+    /// answers before the next one is opened.
     pub fn open(
         &mut self,
         address: SocketAddr,
         paths: &[String],
         count: usize,
-        first: Option<&str>,
+        first: &[String],
     ) -> Result<()> {
         for path in paths.iter().cycle().take(count) {
             let id = self.clients.len();
             let opened = || -> Result<_> {
                 let (mut stream, partial) = handshake::open(address, path)?;
-                if let Some(first) = first {
+                for first in first {
                     handshake::ask(&mut stream, first)?;
                 }
                 Ok((stream, partial))

@@ -80,8 +80,14 @@ pub fn rows(results: &Results) -> Vec<Row> {
             (Native, "echo-64"),
         ),
         (
-            "100 namespaces of 100 sockets, beside one of 10,000",
+            "100 namespaces of 100 sockets with the same plugin, beside one of 10,000",
             (Tulpar, "namespaces-100"),
+            1.2,
+            (Tulpar, "echo-10000"),
+        ),
+        (
+            "the same, each with a plugin of its own",
+            (Tulpar, "namespaces-100-different"),
             1.2,
             (Tulpar, "echo-10000"),
         ),

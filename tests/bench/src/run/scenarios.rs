@@ -18,10 +18,23 @@ pub struct Scenario {
     pub title: &'static str,
     /// The load.
     pub load: Load,
+    /// What Tulpar serves.
+    pub plugins: Plugins,
     /// The servers that it is put on.
     pub servers: &'static [Kind],
     /// The cores that the server has.
     pub cores: &'static [usize],
+}
+
+/// A folder of plugins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Plugins {
+    /// Everything that is measured, and nothing else.
+    All,
+    /// The echo plugin for many tenants.
+    Tenants,
+    /// The same, but the file of each is another, as it is when tenants are strangers to each other.
+    Strangers,
 }
 
 /// A kind of load.
@@ -62,6 +75,16 @@ pub fn all() -> Vec<Scenario> {
             10_000,
             ONE_CORE,
         ),
+        Scenario {
+            plugins: Plugins::Strangers,
+            ..namespaces(
+                "namespaces-100-different",
+                "Echo, 10,000 connections over 100 namespaces, each with a plugin of its own",
+                100,
+                10_000,
+                ONE_CORE,
+            )
+        },
         namespaces(
             "cores-1",
             "Echo, 128 connections over 2 namespaces, the server on one core",
@@ -117,12 +140,12 @@ pub fn all() -> Vec<Scenario> {
             1,
             1024,
         ),
-        rooms("rooms-1", "Every one of 100 sockets in 1 room", "1"),
-        rooms("rooms-100", "Every one of 100 sockets in 100 rooms", "100"),
+        rooms("rooms-1", "Every one of 100 sockets in 1 room", 1),
+        rooms("rooms-100", "Every one of 100 sockets in 100 rooms", 100),
         rooms(
             "rooms-10000",
             "Every one of 100 sockets in 10,000 rooms",
-            "10000",
+            10_000,
         ),
         Scenario {
             name: "idle-10000",
@@ -131,6 +154,7 @@ pub fn all() -> Vec<Scenario> {
                 path: "/echo".to_owned(),
                 connections: 10_000,
             }),
+            plugins: Plugins::All,
             servers: ALL,
             cores: ONE_CORE,
         },
@@ -138,11 +162,6 @@ pub fn all() -> Vec<Scenario> {
 }
 
 impl Scenario {
-    /// Whether the plugins are served from tenants' folders.
-    pub fn has_tenants(&self) -> bool {
-        matches!(&self.load, Load::Echo(echo) if echo.paths.len() > 1)
-    }
-
     /// What the figures are for one of.
     pub fn unit(&self) -> &'static str {
         match self.load {
@@ -176,6 +195,7 @@ fn echo(name: &'static str, title: &'static str, connections: usize, depth: usiz
         name,
         title,
         load,
+        plugins: Plugins::All,
         servers: ALL,
         cores: ONE_CORE,
     }
@@ -198,16 +218,21 @@ fn namespaces(
         name,
         title,
         load,
+        plugins: Plugins::Tenants,
         servers: OWN,
         cores,
     }
 }
 
 /// One publish in flight, each to the next one of the rooms.
-fn rooms(name: &'static str, title: &'static str, rooms: &str) -> Scenario {
+fn rooms(name: &'static str, title: &'static str, rooms: usize) -> Scenario {
+    // A call has a deadline, and so joins no more than this.
+    const AT_ONCE: usize = 500;
+    let joins = (0..rooms).step_by(AT_ONCE);
+    let first = joins.map(|from| format!("join {from} {}", rooms.min(from + AT_ONCE)));
     let load = Load::Broadcast(Broadcast {
         path: "/rooms".to_owned(),
-        first: Some(format!("join {rooms}")),
+        first: first.collect(),
         members: 100,
         publishers: 1,
         size: SIZE,
@@ -217,6 +242,7 @@ fn rooms(name: &'static str, title: &'static str, rooms: &str) -> Scenario {
         name,
         title,
         load,
+        plugins: Plugins::All,
         servers: OWN,
         cores: ONE_CORE,
     }
@@ -232,7 +258,7 @@ fn room(
     let pace = Pace::Window(window);
     let load = Load::Broadcast(Broadcast {
         path: "/room".to_owned(),
-        first: None,
+        first: Vec::new(),
         members,
         publishers: 1,
         size,
@@ -242,6 +268,7 @@ fn room(
         name,
         title,
         load,
+        plugins: Plugins::All,
         servers: if window > 1 { WITH_BATCHES } else { ALL },
         cores: ONE_CORE,
     }

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 
-use super::scenarios::{Scenario, tenant};
+use super::scenarios::{Plugins, Scenario, tenant};
 use crate::cores;
 
 /// What a server may take until it listens; a first start compiles the plugins.
@@ -178,7 +178,7 @@ impl Servers {
         &self.skipped
     }
 
-    /// Starts a server on the scenario's cores, and waits until it listens. With tenants, Tulpar serves their folders.
+    /// Starts a server on the scenario's cores, and waits until it listens.
     ///
     /// # Errors
     /// It does not start.
@@ -197,11 +197,7 @@ impl Servers {
             .envs(SETTINGS)
             .current_dir(&self.work);
         if kind == Kind::Tulpar {
-            command.arg(if scenario.has_tenants() {
-                "tenants"
-            } else {
-                "plugins"
-            });
+            command.arg(folder(scenario.plugins));
         }
         let errors =
             File::create(&log).with_context(|| format!("cannot write {}", log.display()))?;
@@ -267,30 +263,43 @@ impl Drop for Running {
     }
 }
 
-/// Two folders: one with what is measured and nothing else, one in which many tenants have the same plugin.
+/// Where plugins are laid out.
+fn folder(plugins: Plugins) -> &'static str {
+    match plugins {
+        Plugins::All => "plugins",
+        Plugins::Tenants => "tenants",
+        Plugins::Strangers => "strangers",
+    }
+}
+
+/// Lays out all folders of plugins.
 fn lay_out_plugins(plugins: &Path, guests: &Path, work: &Path) -> Result<()> {
-    let copy = |from: &Path, name: &str, folder: PathBuf| {
+    let read = |from: &Path, name: &str| {
+        let file = from.join(name);
+        fs::read(&file)
+            .with_context(|| format!("{} is not there: run `make bench`", file.display()))
+    };
+    let write = |folder: PathBuf, name: &str, bytes: &[u8]| {
         fs::create_dir_all(&folder)?;
-        fs::copy(from.join(name), folder.join(name)).with_context(|| {
-            format!(
-                "{} is not there: run `make bench`",
-                from.join(name).display()
-            )
-        })
+        fs::write(folder.join(name), bytes)
+            .with_context(|| format!("cannot write {}", folder.join(name).display()))
     };
     for (from, name) in [
         (plugins, "echo.wasm"),
         (plugins, "room.wasm"),
         (guests, "rooms.wasm"),
     ] {
-        copy(from, name, work.join("plugins"))?;
+        write(work.join(folder(Plugins::All)), name, &read(from, name)?)?;
     }
-    for index in 0..TENANTS {
-        copy(
-            plugins,
-            "echo.wasm",
-            work.join("tenants").join(tenant(index)),
-        )?;
+    let echo = read(plugins, "echo.wasm")?;
+    for tenant in (0..TENANTS).map(tenant) {
+        let folder = |plugins| work.join(folder(plugins)).join(&tenant);
+        write(folder(Plugins::Tenants), "echo.wasm", &echo)?;
+        // A custom section with the tenant's name makes it another file. Its length and the name's fit into one byte.
+        let mut own = echo.clone();
+        own.extend([0, 1 + tenant.len() as u8, tenant.len() as u8]);
+        own.extend(tenant.as_bytes());
+        write(folder(Plugins::Strangers), "echo.wasm", &own)?;
     }
     Ok(())
 }
