@@ -43,10 +43,10 @@ struct Cli {
     #[arg(long, default_value_t = 1)]
     repeats: usize,
     /// Seconds of load before each measured window
-    #[arg(long, default_value_t = 1.0)]
+    #[arg(long, default_value_t = 0.5)]
     warm_up: f64,
     /// Seconds of each measured window
-    #[arg(long, default_value_t = 2.0)]
+    #[arg(long, default_value_t = 1.5)]
     duration: f64,
     /// Only the scenarios whose name contains this, e.g. `room`; can be given several times
     #[arg(long, value_name = "NAME")]

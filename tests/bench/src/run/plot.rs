@@ -21,7 +21,7 @@ pub struct Growth {
 }
 
 /// The plots of growth.
-pub const GROWTHS: [Growth; 2] = [
+pub const GROWTHS: [Growth; 4] = [
     Growth {
         file: "connections.svg",
         title: "CPU time per echo as connections grow, one message in flight on each",
@@ -30,6 +30,26 @@ pub const GROWTHS: [Growth; 2] = [
             ("echo-100", 100.0),
             ("echo-1000", 1_000.0),
             ("echo-10000", 10_000.0),
+        ],
+    },
+    Growth {
+        file: "namespaces.svg",
+        title: "CPU time per echo as namespaces grow, 10,000 connections, the same plugin in each",
+        unit: "namespaces",
+        points: &[
+            ("echo-10000", 1.0),
+            ("namespaces-10", 10.0),
+            ("namespaces-100", 100.0),
+        ],
+    },
+    Growth {
+        file: "namespaces-different.svg",
+        title: "The same with a plugin of its own in each",
+        unit: "namespaces",
+        points: &[
+            ("echo-10000", 1.0),
+            ("namespaces-10-different", 10.0),
+            ("namespaces-100-different", 100.0),
         ],
     },
     Growth {

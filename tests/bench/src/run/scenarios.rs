@@ -69,22 +69,29 @@ pub fn all() -> Vec<Scenario> {
         echo("echo-1000", "Echo, 1,000 connections", 1_000, 1),
         echo("echo-10000", "Echo, 10,000 connections", 10_000, 1),
         namespaces(
+            "namespaces-10",
+            "Echo, 10,000 connections over 10 namespaces",
+            10,
+            10_000,
+            ONE_CORE,
+        ),
+        namespaces(
             "namespaces-100",
             "Echo, 10,000 connections over 100 namespaces",
             100,
             10_000,
             ONE_CORE,
         ),
-        Scenario {
-            plugins: Plugins::Strangers,
-            ..namespaces(
-                "namespaces-100-different",
-                "Echo, 10,000 connections over 100 namespaces, each with a plugin of its own",
-                100,
-                10_000,
-                ONE_CORE,
-            )
-        },
+        strangers(
+            "namespaces-10-different",
+            "Echo, 10,000 connections over 10 namespaces, each with a plugin of its own",
+            10,
+        ),
+        strangers(
+            "namespaces-100-different",
+            "Echo, 10,000 connections over 100 namespaces, each with a plugin of its own",
+            100,
+        ),
         namespaces(
             "cores-1",
             "Echo, 128 connections over 2 namespaces, the server on one core",
@@ -221,6 +228,13 @@ fn namespaces(
         plugins: Plugins::Tenants,
         servers: OWN,
         cores,
+    }
+}
+
+fn strangers(name: &'static str, title: &'static str, count: usize) -> Scenario {
+    Scenario {
+        plugins: Plugins::Strangers,
+        ..namespaces(name, title, count, 10_000, ONE_CORE)
     }
 }
 
