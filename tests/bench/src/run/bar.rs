@@ -143,14 +143,13 @@ fn at_most(results: &Results, what: &str, own: Cost, most: f64, other: Cost) -> 
         Native => " a native handler's CPU",
         _ => " the CPU",
     };
-    let costs = cost(results, own).zip(cost(results, other));
-    row(
-        &format!("{what}: at most {most}x{whose}"),
-        costs.map(|(own, other)| {
-            let figure = format!("{:.2}x ({own:.2} and {other:.2} µs)", own / other);
-            (figure, own <= other * most)
-        }),
-    )
+    let measured = || {
+        let ratio = results.ratio(own, other)?;
+        let (own, other) = (cost(results, own)?, cost(results, other)?);
+        let figure = format!("{ratio:.2}x ({own:.2} and {other:.2} µs)");
+        Some((figure, ratio <= most))
+    };
+    row(&format!("{what}: at most {most}x{whose}"), measured())
 }
 
 fn pipelined(results: &Results) -> Row {

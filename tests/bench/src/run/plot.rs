@@ -81,15 +81,11 @@ pub fn ratios(results: &Results) -> String {
     let mut y = TOP;
     let mut body = String::new();
     for measured in results.scenarios() {
-        let Some(one) = measured.cost(Kind::Bun) else {
-            continue;
-        };
         let top = y;
         for (kind, colour) in SERVERS {
-            let Some(cost) = measured.cost(kind) else {
+            let Some(ratio) = measured.ratio(kind, Kind::Bun) else {
                 continue;
             };
-            let ratio = cost.median / one.median;
             let length = ratio.clamp(0.0, LONGEST) * scale;
             body += &format!(
                 "<rect x=\"{LEFT}\" y=\"{y:.1}\" width=\"{length:.1}\" height=\"{BAR}\" fill=\"{colour}\"/>\n{}",
@@ -101,6 +97,9 @@ pub fn ratios(results: &Results) -> String {
                 )
             );
             y += BAR + 1.0;
+        }
+        if y == top {
+            continue;
         }
         body += &label(
             LEFT - 8.0,

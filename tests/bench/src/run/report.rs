@@ -144,10 +144,10 @@ fn idle_row(measured: &Measured, kind: Kind) -> Option<String> {
 }
 
 fn ratio(measured: &Measured, kind: Kind, to: Kind) -> String {
-    match measured.cost(kind).zip(measured.cost(to)) {
-        Some((own, other)) => format!("{:.2}x", own.median / other.median),
-        None => String::new(),
-    }
+    measured
+        .ratio(kind, to)
+        .map(|ratio| format!("{ratio:.2}x"))
+        .unwrap_or_default()
 }
 
 /// For each server, in how many runs which warning was given.

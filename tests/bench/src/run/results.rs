@@ -22,6 +22,14 @@ pub enum Outcome {
 }
 
 impl Outcome {
+    /// Microseconds of CPU time per message, or bytes of memory per connection.
+    fn cost(&self) -> Option<f64> {
+        match self {
+            Self::Load(report) => report.server_us,
+            Self::Idle(report) => Some(report.rss_each),
+        }
+    }
+
     /// Whether something else ran meanwhile where it must not. Memory is not disturbed by that.
     pub fn disturbed(&self) -> bool {
         matches!(self, Self::Load(report) if report.disturbed())
@@ -161,6 +169,19 @@ impl Results {
             .cost(kind)
     }
 
+    /// How many times as much a scenario costs on a server as another scenario or the same one on another server.
+    pub fn ratio(&self, own: (Kind, &str), other: (Kind, &str)) -> Option<f64> {
+        if own.1 == other.1 {
+            let measured = self
+                .scenarios
+                .iter()
+                .find(|measured| measured.name == own.1)?;
+            return measured.ratio(own.0, other.0);
+        }
+        let cost = |(kind, scenario): (Kind, &str)| Some(self.cost(scenario, kind)?.median);
+        Some(cost(own)? / cost(other)?)
+    }
+
     /// Everything, for machines.
     pub fn json(&self) -> Result<String> {
         let mut runs = Vec::new();
@@ -180,10 +201,7 @@ impl Results {
 impl Measured {
     /// What it costs on a server for one of its unit.
     pub fn cost(&self, kind: Kind) -> Option<Figure> {
-        self.figure(kind, |outcome| match outcome {
-            Outcome::Load(report) => report.server_us,
-            Outcome::Idle(report) => Some(report.rss_each),
-        })
+        self.figure(kind, Outcome::cost)
     }
 
     /// A figure of its load on a server.
@@ -202,18 +220,30 @@ impl Measured {
         })
     }
 
-    fn figure(&self, kind: Kind, figure: impl Fn(&Outcome) -> Option<f64>) -> Option<Figure> {
-        let mut all: Vec<f64> = self.servers.get(&kind)?.iter().filter_map(figure).collect();
-        all.sort_by(f64::total_cmp);
-        let middle = all.len() / 2;
-        let median = match all.len() % 2 {
-            0 => (all.get(middle.checked_sub(1)?)? + all.get(middle)?) / 2.0,
-            _ => *all.get(middle)?,
-        };
-        Some(Figure {
-            median,
-            least: *all.first()?,
-            most: *all.last()?,
-        })
+    /// How many times as much it costs on a server as on another: the median over the runs, of which each is compared
+    /// with the one beside it. A machine that is slow for a while is so for both.
+    pub fn ratio(&self, kind: Kind, to: Kind) -> Option<f64> {
+        let costs = |kind| Some(self.servers.get(&kind)?.iter().filter_map(Outcome::cost));
+        let pairs = costs(kind)?.zip(costs(to)?);
+        Some(middle(pairs.map(|(own, other)| own / other).collect())?.median)
     }
+
+    fn figure(&self, kind: Kind, figure: impl Fn(&Outcome) -> Option<f64>) -> Option<Figure> {
+        middle(self.servers.get(&kind)?.iter().filter_map(figure).collect())
+    }
+}
+
+/// The median, the least and the most. None of nothing.
+fn middle(mut all: Vec<f64>) -> Option<Figure> {
+    all.sort_by(f64::total_cmp);
+    let middle = all.len() / 2;
+    let median = match all.len() % 2 {
+        0 => (all.get(middle.checked_sub(1)?)? + all.get(middle)?) / 2.0,
+        _ => *all.get(middle)?,
+    };
+    Some(Figure {
+        median,
+        least: *all.first()?,
+        most: *all.last()?,
+    })
 }
