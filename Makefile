@@ -40,11 +40,11 @@ plugins: target ## Build the example plugins and put the .wasm files into plugin
 test: target ## Build what the tests need and run them all
 	$(CARGO) test --locked --workspace
 
-bench: bench-servers ## Measure the server beside its peers: 30 minutes, two idle cores, tests/bench/RESULTS.md
+bench: bench-servers ## Measure the server beside its peers: 20 minutes, two idle cores, tests/bench/RESULTS.md
 	$(CARGO) bench --locked --profile dist --workspace --bench inside
 	target/dist/bench
 
-bench-quick: bench-servers ## Run each benchmark once, briefly: a minute, figures of no worth, target/bench/quick
+bench-quick: bench-servers ## Run each benchmark once, briefly: two minutes, figures of no worth, target/bench/quick
 	target/dist/bench $(QUICKLY)
 
 # The same with what `make test` has built already.
