@@ -9,9 +9,11 @@ mod namespace;
 mod outbox;
 mod socket;
 mod turn;
+mod wire;
 
 pub use frame::{CloseCode, Frame, MAX_CONTROL_PAYLOAD, is_sendable};
 pub use namespace::{Audience, JoinError, Namespace};
-pub use outbox::{Accepted, Next, Outbox, SendError, State, Wire};
+pub use outbox::{Accepted, Next, Outbox, SendError, State};
 pub use socket::Socket;
 pub use turn::turn;
+pub use wire::Wire;

@@ -5,31 +5,12 @@
 //! operating system does not take then is left to the socket's own connection, which waits until it does.
 
 use std::collections::VecDeque;
-use std::io::{self, IoSlice};
 use std::mem::take;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 use super::frame::{CloseCode, Frame};
-
-/// Frames in one write. Beyond some dozens a longer list saves nothing.
-const MAX_SLICES: usize = 64;
-
-/// Where the frames of a socket go.
-pub trait Wire: Send + Sync {
-    /// Writes as much as is taken at once. Returns how many bytes that were.
-    ///
-    /// # Errors
-    /// [`io::ErrorKind::WouldBlock`] when nothing is taken now; otherwise the connection is broken.
-    fn try_write(&self, bytes: &[IoSlice<'_>]) -> io::Result<usize>;
-}
-
-/// Takes everything and sends it nowhere.
-impl Wire for io::Sink {
-    fn try_write(&self, bytes: &[IoSlice<'_>]) -> io::Result<usize> {
-        Ok(bytes.iter().map(|slice| slice.len()).sum())
-    }
-}
+use super::wire::{Wire, write};
 
 /// A bounded queue of frames to one socket.
 pub struct Outbox {
@@ -279,36 +260,6 @@ impl Outbox {
     }
 }
 
-/// Writes frames from the front, and takes out what was written. Returns how many bytes that were, and whether the
-/// connection is intact.
-fn write(wire: &dyn Wire, frames: &mut VecDeque<Frame>) -> (usize, bool) {
-    let mut total = 0;
-    while !frames.is_empty() {
-        let mut slices = [IoSlice::new(&[]); MAX_SLICES];
-        let mut count = 0;
-        for (slice, frame) in slices.iter_mut().zip(frames.iter()) {
-            *slice = IoSlice::new(frame.as_bytes());
-            count += 1;
-        }
-        let mut left = match wire.try_write(&slices[..count]) {
-            Ok(0) => return (total, false),
-            Ok(written) => written,
-            Err(error) => return (total, error.kind() == io::ErrorKind::WouldBlock),
-        };
-        total += left;
-        while let Some(frame) = frames.front_mut().filter(|_| left > 0) {
-            let of_frame = left.min(frame.wire_len());
-            left -= of_frame;
-            if of_frame == frame.wire_len() {
-                frames.pop_front();
-            } else {
-                frame.skip(of_frame);
-            }
-        }
-    }
-    (total, true)
-}
-
 fn close(mut inner: MutexGuard<'_, Inner>, frame: Frame) {
     inner.state = State::Closing;
     inner.bytes += frame.wire_len();
@@ -345,6 +296,7 @@ fn wake(waker: Option<Waker>) {
 
 #[cfg(test)]
 mod tests {
+    use std::io::{self, IoSlice};
     use std::sync::atomic::{AtomicBool, Ordering};
     use std::task::Wake;
 

@@ -3,8 +3,8 @@
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use super::outbox::{Accepted, Outbox, SendError, Wire};
-use super::{CloseCode, Frame, turn};
+use super::outbox::{Accepted, Outbox, SendError};
+use super::{CloseCode, Frame, Wire, turn};
 use crate::ids::SocketId;
 
 /// A WebSocket connection as plugins see it. Its rooms are kept by its namespace.

@@ -1,0 +1,55 @@
+//! Where the frames of a socket go, and how they get there: as many as there are in one write.
+
+use std::collections::VecDeque;
+use std::io::{self, IoSlice};
+
+use super::Frame;
+
+/// Frames in one write. Beyond some dozens a longer list saves nothing.
+const MAX_SLICES: usize = 64;
+
+/// Where the frames of a socket go.
+pub trait Wire: Send + Sync {
+    /// Writes as much as is taken at once. Returns how many bytes that were.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::WouldBlock`] when nothing is taken now; otherwise the connection is broken.
+    fn try_write(&self, bytes: &[IoSlice<'_>]) -> io::Result<usize>;
+}
+
+/// Takes everything and sends it nowhere.
+impl Wire for io::Sink {
+    fn try_write(&self, bytes: &[IoSlice<'_>]) -> io::Result<usize> {
+        Ok(bytes.iter().map(|slice| slice.len()).sum())
+    }
+}
+
+/// Writes frames from the front, and takes out what was written. Returns how many bytes that were, and whether the
+/// connection is intact.
+pub(super) fn write(wire: &dyn Wire, frames: &mut VecDeque<Frame>) -> (usize, bool) {
+    let mut total = 0;
+    while !frames.is_empty() {
+        let mut slices = [IoSlice::new(&[]); MAX_SLICES];
+        let mut count = 0;
+        for (slice, frame) in slices.iter_mut().zip(frames.iter()) {
+            *slice = IoSlice::new(frame.as_bytes());
+            count += 1;
+        }
+        let mut left = match wire.try_write(&slices[..count]) {
+            Ok(0) => return (total, false),
+            Ok(written) => written,
+            Err(error) => return (total, error.kind() == io::ErrorKind::WouldBlock),
+        };
+        total += left;
+        while let Some(frame) = frames.front_mut().filter(|_| left > 0) {
+            let of_frame = left.min(frame.wire_len());
+            left -= of_frame;
+            if of_frame == frame.wire_len() {
+                frames.pop_front();
+            } else {
+                frame.skip(of_frame);
+            }
+        }
+    }
+    (total, true)
+}
