@@ -28,14 +28,20 @@ impl Wire for io::Sink {
 /// connection is intact.
 pub(super) fn write(wire: &dyn Wire, frames: &mut VecDeque<Frame>) -> (usize, bool) {
     let mut total = 0;
-    while !frames.is_empty() {
-        let mut slices = [IoSlice::new(&[]); MAX_SLICES];
-        let mut count = 0;
-        for (slice, frame) in slices.iter_mut().zip(frames.iter()) {
-            *slice = IoSlice::new(frame.as_bytes());
-            count += 1;
-        }
-        let mut left = match wire.try_write(&slices[..count]) {
+    while let Some(first) = frames.front() {
+        let tried = if frames.len() == 1 {
+            // Most writes are of one frame, and save the list.
+            wire.try_write(&[IoSlice::new(first.as_bytes())])
+        } else {
+            let mut slices = [IoSlice::new(&[]); MAX_SLICES];
+            let mut count = 0;
+            for (slice, frame) in slices.iter_mut().zip(frames.iter()) {
+                *slice = IoSlice::new(frame.as_bytes());
+                count += 1;
+            }
+            wire.try_write(&slices[..count])
+        };
+        let mut left = match tried {
             Ok(0) => return (total, false),
             Ok(written) => written,
             Err(error) => return (total, error.kind() == io::ErrorKind::WouldBlock),
