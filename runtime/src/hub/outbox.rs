@@ -20,6 +20,8 @@ pub struct Outbox {
 
 struct Inner {
     frames: VecDeque<Frame>,
+    /// Whether the peer has the beginning of the first frame already.
+    begun: bool,
     /// Bytes queued and bytes being written.
     bytes: usize,
     state: State,
@@ -84,6 +86,7 @@ impl Outbox {
             capacity,
             inner: Mutex::new(Inner {
                 frames: VecDeque::new(),
+                begun: false,
                 bytes: 0,
                 state: State::Open,
                 wire: Some(wire),
@@ -104,7 +107,8 @@ impl Outbox {
     /// Queues a frame.
     ///
     /// # Errors
-    /// The socket is closed, or the queue is full: then what is queued is dropped and the socket closed with 1008.
+    /// The socket is closed, or the queue is full: then what is queued and not begun is dropped and the socket closed
+    /// with 1008.
     pub fn send(&self, frame: Frame) -> Result<Accepted, SendError> {
         let mut inner = self.lock();
         if inner.state != State::Open {
@@ -112,8 +116,11 @@ impl Outbox {
         }
         let bytes = inner.bytes + frame.wire_len();
         if inner.bytes > 0 && bytes > self.capacity {
-            let queued: usize = inner.frames.drain(..).map(|frame| frame.wire_len()).sum();
-            inner.bytes -= queued;
+            // A frame that has begun has to end, or the close frame would be read as a part of it.
+            let kept = usize::from(inner.begun);
+            let dropped = inner.frames.drain(kept..);
+            let dropped: usize = dropped.map(|frame| frame.wire_len()).sum();
+            inner.bytes -= dropped;
             close(
                 inner,
                 Frame::close(Some(CloseCode::PolicyViolation as u16), "Slow consumer"),
@@ -143,8 +150,9 @@ impl Outbox {
             return;
         };
         let mut frames = take(&mut inner.frames);
+        let mut begun = take(&mut inner.begun);
         drop(inner);
-        let (written, intact) = write(&*wire, &mut frames);
+        let (written, intact) = write(&*wire, &mut frames, &mut begun);
 
         let mut inner = self.lock();
         if !intact {
@@ -158,6 +166,7 @@ impl Outbox {
         inner.bytes -= written;
         frames.append(&mut inner.frames);
         inner.frames = frames;
+        inner.begun = begun;
         let relieved = inner.held_back && inner.bytes <= self.capacity / 2;
         inner.held_back &= !relieved;
         let reader = inner.reader.take_if(|_| relieved);
@@ -272,6 +281,7 @@ fn close(mut inner: MutexGuard<'_, Inner>, frame: Frame) {
 fn abort(mut inner: MutexGuard<'_, Inner>) {
     inner.state = State::Aborted;
     inner.frames.clear();
+    inner.begun = false;
     inner.bytes = 0;
     // A connection that has ended is not kept open by those who still know its socket.
     let wire = inner.wire.take();
@@ -420,6 +430,27 @@ mod tests {
             all.map(|frame| frame.as_bytes().to_vec()).concat()
         );
         assert_eq!(left(&outbox, &woken), Poll::Pending);
+    }
+
+    #[test]
+    fn r7_a_frame_that_has_begun_ends_before_the_close_frame() {
+        let close = Frame::close(Some(1008), "Slow consumer");
+        for taken in [0, 9, 10] {
+            let (outbox, peer) = outbox(20);
+            assert!(outbox.send(frame(8)).is_ok());
+            assert!(outbox.send(frame(8)).is_ok());
+            peer.takes(taken);
+            outbox.flush();
+            // Nothing more is taken, which changes nothing about what has begun.
+            outbox.flush();
+            assert_eq!(outbox.send(frame(20)), Err(SendError::Backpressure));
+            peer.takes(100);
+            outbox.flush();
+            let whole = if taken == 0 { vec![] } else { vec![frame(8)] };
+            let all = whole.iter().chain([&close]).map(Frame::as_bytes);
+            assert_eq!(peer.got(), all.collect::<Vec<_>>().concat(), "{taken}");
+            assert_eq!(outbox.buffered(), 0);
+        }
     }
 
     #[test]

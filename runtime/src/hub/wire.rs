@@ -24,9 +24,13 @@ impl Wire for io::Sink {
     }
 }
 
-/// Writes frames from the front, and takes out what was written. Returns how many bytes that were, and whether the
-/// connection is intact.
-pub(super) fn write(wire: &dyn Wire, frames: &mut VecDeque<Frame>) -> (usize, bool) {
+/// Writes frames from the front, and takes out what was written; `begun` tells whether that includes a part of the one
+/// that is first then. Returns how many bytes that were, and whether the connection is intact.
+pub(super) fn write(
+    wire: &dyn Wire,
+    frames: &mut VecDeque<Frame>,
+    begun: &mut bool,
+) -> (usize, bool) {
     let mut total = 0;
     while let Some(first) = frames.front() {
         let tried = if frames.len() == 1 {
@@ -50,10 +54,11 @@ pub(super) fn write(wire: &dyn Wire, frames: &mut VecDeque<Frame>) -> (usize, bo
         while let Some(frame) = frames.front_mut().filter(|_| left > 0) {
             let of_frame = left.min(frame.wire_len());
             left -= of_frame;
-            if of_frame == frame.wire_len() {
-                frames.pop_front();
-            } else {
+            *begun = of_frame < frame.wire_len();
+            if *begun {
                 frame.skip(of_frame);
+            } else {
+                frames.pop_front();
             }
         }
     }
