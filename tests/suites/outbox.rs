@@ -1,7 +1,8 @@
 //! What waits to be written to a peer is bounded, and nobody else waits for it: rule R7.
 
 use tulpar_tests::{
-    Frame, Message, Opcode, Raw, Server, connect, eventually, frame, json, next_event, observer,
+    Frame, Message, Opcode, Raw, Server, Value, connect, eventually, frame, json, next_event,
+    observer,
 };
 
 /// What a peer that reads too slowly is closed with.
@@ -127,4 +128,33 @@ async fn r7_a_member_that_does_not_read_delays_nobody() {
     }
     assert_eq!(member.recv_bytes().await.len(), OUTBOX / 4);
     member.expect_nothing().await;
+}
+
+#[tokio::test]
+async fn r7_a_slow_peer_gets_whole_frames_and_then_the_close_frame() {
+    // No multiple of anything, so that the operating system takes the last one in part.
+    const BYTES: usize = 9_973;
+    let server = limits("outbox-bytes = 65536");
+    let mut sender = connect(server.url("/commander")).await;
+    let mut deaf = Raw::upgraded(server.address(), "/commander").await;
+    deaf.send(frame(Opcode::Text, br#"{"do":"id"}"#)).await;
+    let answer: Value = serde_json::from_slice(&deaf.frame().await.payload).expect("it is JSON");
+    // One message each, so that each is written, as far as that goes, before the next comes.
+    let send = json!({ "do": "send", "on": answer["answer"], "message": { "bytes_of": BYTES } });
+    let mut sent = 0;
+    while sender.ask(send.clone()).await == "done" {
+        sent += 1;
+        assert!(sent < 20_000, "the deaf peer is never closed");
+    }
+    let mut found = 0;
+    let close = loop {
+        let next = deaf.frame().await;
+        if next.first != Frame::whole(Opcode::Binary, &[]).first {
+            break next.close();
+        }
+        assert!(next.payload == [7; BYTES]);
+        found += 1;
+    };
+    assert!((1..=sent).contains(&found), "{found} of {sent}");
+    assert_eq!((close.0, close.1.as_str()), SLOW_CONSUMER);
 }
