@@ -9,39 +9,62 @@ pub mod imports {
         world: "imports",
         path: "../wit",
         ownership: Borrowing { duplicate_if_necessary: true },
+        generate_all,
     });
+}
+
+/// The exports of a world, whose imports are those above.
+macro_rules! exports {
+    ($world:tt, $export_macro:tt, $module:tt) => {
+        wit_bindgen::generate!({
+            world: $world,
+            path: "../wit",
+            with: {
+                "tulpar:plugin/sockets@0.1.0": crate::bindings::imports::tulpar::plugin::sockets,
+                "tulpar:plugin/rooms@0.1.0": crate::bindings::imports::tulpar::plugin::rooms,
+                "tulpar:plugin/ulak@0.1.0": crate::bindings::imports::tulpar::plugin::ulak,
+                "tulpar:plugin/http@0.1.0": crate::bindings::imports::tulpar::plugin::http,
+                "tulpar:plugin/log@0.1.0": crate::bindings::imports::tulpar::plugin::log,
+                "wasi:config/store@0.2.0-rc.1": crate::bindings::imports::wasi::config::store,
+                "wasi:keyvalue/store@0.2.0-draft": crate::bindings::imports::wasi::keyvalue::store,
+                "wasi:keyvalue/atomics@0.2.0-draft": crate::bindings::imports::wasi::keyvalue::atomics,
+                "wasi:keyvalue/batch@0.2.0-draft": crate::bindings::imports::wasi::keyvalue::batch,
+            },
+            pub_export_macro: true,
+            export_macro_name: $export_macro,
+            default_bindings_module: $module,
+        });
+    };
 }
 
 /// The exports of a plugin with a namespace.
 pub mod namespace {
-    wit_bindgen::generate!({
-        world: "namespace",
-        path: "../wit",
-        with: {
-            "tulpar:plugin/sockets@0.1.0": crate::bindings::imports::tulpar::plugin::sockets,
-            "tulpar:plugin/rooms@0.1.0": crate::bindings::imports::tulpar::plugin::rooms,
-            "tulpar:plugin/http@0.1.0": crate::bindings::imports::tulpar::plugin::http,
-            "tulpar:plugin/log@0.1.0": crate::bindings::imports::tulpar::plugin::log,
-        },
-        pub_export_macro: true,
-        export_macro_name: "export_namespace",
-        default_bindings_module: "tulpar::private::namespace",
-    });
+    exports!(
+        "namespace",
+        "export_namespace",
+        "tulpar::private::namespace"
+    );
 }
 
 /// The exports of a plugin with a middleware.
 pub mod middleware {
-    wit_bindgen::generate!({
-        world: "middleware",
-        path: "../wit",
-        with: {
-            "tulpar:plugin/sockets@0.1.0": crate::bindings::imports::tulpar::plugin::sockets,
-            "tulpar:plugin/rooms@0.1.0": crate::bindings::imports::tulpar::plugin::rooms,
-            "tulpar:plugin/http@0.1.0": crate::bindings::imports::tulpar::plugin::http,
-            "tulpar:plugin/log@0.1.0": crate::bindings::imports::tulpar::plugin::log,
-        },
-        pub_export_macro: true,
-        export_macro_name: "export_middleware",
-        default_bindings_module: "tulpar::private::middleware",
-    });
+    exports!(
+        "middleware",
+        "export_middleware",
+        "tulpar::private::middleware"
+    );
+}
+
+/// The exports of a plugin with a service.
+pub mod service {
+    exports!("service", "export_service", "tulpar::private::service");
+}
+
+/// The exports of a plugin with a controller, but for `wasi:http/incoming-handler`.
+pub mod controller {
+    exports!(
+        "controller",
+        "export_controller",
+        "tulpar::private::controller"
+    );
 }

@@ -4,6 +4,7 @@ use std::error::Error as StdError;
 use std::fmt;
 
 use crate::bindings::imports::tulpar::plugin::types;
+use crate::ulak::UlakError;
 
 /// `Result` with the crate's [`Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -61,6 +62,57 @@ impl Error {
         self.chain().find_map(|error| error.downcast_ref().copied())
     }
 
+    /// The failure of [`ulak`](mod@crate::ulak), when one is somewhere in the chain.
+    ///
+    /// ```no_run
+    /// use tulpar::prelude::*;
+    ///
+    /// fn tell(id: &str) -> Result<()> {
+    ///     Ok(ulak::to_socket("/chat", id, "psst")?)
+    /// }
+    ///
+    /// if let Err(error) = tell("some id")
+    ///     && error.ulak_error().is_some_and(|error| error.code == UlakErrorCode::SocketNotFound)
+    /// {
+    ///     log::info("it has left");
+    /// }
+    /// ```
+    pub fn ulak_error(&self) -> Option<&UlakError> {
+        self.chain().find_map(|error| error.downcast_ref())
+    }
+
+    /// An error that a controller answers with this status, 400 to 599, and `{"error":"message"}`. It keeps doing
+    /// so when [`context`](Self::context) is added, which the client does not see. Anywhere else it is an error
+    /// like any other.
+    ///
+    /// ```
+    /// use tulpar::{Error, Result};
+    ///
+    /// fn name(id: &str) -> Result<&'static str> {
+    ///     match id {
+    ///         "1" => Ok("ada"),
+    ///         _ => Err(Error::status(404, "no such user")),
+    ///     }
+    /// }
+    ///
+    /// assert_eq!(name("2").unwrap_err().to_string(), "no such user");
+    /// ```
+    pub fn status(status: u16, message: impl fmt::Display) -> Self {
+        Self(Box::new(Status {
+            status,
+            message: message.to_string(),
+        }))
+    }
+
+    /// What a client is told: the outermost status of the chain, and its text.
+    pub(crate) fn told(&self) -> Option<(u16, &str)> {
+        let status = self
+            .chain()
+            .find_map(|error| error.downcast_ref::<Status>())?;
+        let Status { status, message } = status;
+        (400..=599).contains(status).then_some((*status, message))
+    }
+
     fn chain(&self) -> impl Iterator<Item = &(dyn StdError + 'static)> {
         let first: &(dyn StdError + 'static) = &*self.0;
         std::iter::successors(Some(first), |&error| error.source())
@@ -106,6 +158,20 @@ impl StdError for Caused {
         Some(&*self.cause)
     }
 }
+
+#[derive(Debug)]
+struct Status {
+    status: u16,
+    message: String,
+}
+
+impl fmt::Display for Status {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl StdError for Status {}
 
 /// Why the host did not do what it was asked.
 ///
@@ -180,5 +246,16 @@ mod tests {
             Some(SocketError::TooLarge)
         );
         assert_eq!(Error::msg("something else").socket_error(), None);
+    }
+
+    #[test]
+    fn a_status_is_told_without_its_context() {
+        let error = Error::status(404, "no such user").context("cannot greet");
+        assert_eq!(error.told(), Some((404, "no such user")));
+        assert_eq!(error.to_string(), "cannot greet: no such user");
+        assert_eq!(Error::msg("something else").told(), None);
+        for none in [0, 200, 399, 600] {
+            assert_eq!(Error::status(none, "").told(), None, "{none}");
+        }
     }
 }

@@ -54,6 +54,13 @@ impl Message {
     pub fn json<T: DeserializeOwned>(&self) -> Result<T> {
         serde_json::from_slice(self.as_bytes()).map_err(Error::from)
     }
+
+    pub(crate) fn borrow(&self) -> types::MessageParam<'_> {
+        match self {
+            Self::Text(text) => types::MessageParam::Text(text),
+            Self::Binary(bytes) => types::MessageParam::Binary(bytes),
+        }
+    }
 }
 
 /// The text; of a binary message its bytes as UTF-8, with U+FFFD for what is none.
@@ -95,6 +102,13 @@ pub enum Payload<'a> {
 }
 
 impl Payload<'_> {
+    pub(crate) fn into_message(self) -> Message {
+        match self {
+            Self::Text(text) => Message::Text(text.into_owned()),
+            Self::Binary(bytes) => Message::Binary(bytes.into_owned()),
+        }
+    }
+
     pub(crate) fn borrow(&self) -> types::MessageParam<'_> {
         match self {
             Self::Text(text) => types::MessageParam::Text(text),

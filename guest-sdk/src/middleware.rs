@@ -1,4 +1,4 @@
-//! The handler of a middleware, the request it sees, and what it can answer.
+//! The handler of a middleware, and the request it sees.
 
 use std::fmt;
 
@@ -6,13 +6,15 @@ use ref_cast::{RefCastCustom, ref_cast_custom};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::Response;
 use crate::bindings::imports::tulpar::plugin::http::Context as Handle;
 use crate::error::{Error, Result};
 
-/// Decides about requests before they become sockets.
+/// Decides about requests before they become sockets or reach a controller.
 ///
-/// Implement it under [`#[tulpar::middleware]`](macro@crate::middleware), which names it; namespaces list it
-/// by that name. The value is made with [`Default`] at the first request and lives as long as the instance.
+/// Implement it under [`#[tulpar::middleware]`](macro@crate::middleware), which names it; namespaces and
+/// controllers list it by that name. The value is made with [`Default`] at the first request and lives as long as
+/// the instance.
 pub trait Middleware {
     /// Decide about one request.
     ///
@@ -24,7 +26,7 @@ pub trait Middleware {
 /// What becomes of a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
-    /// On to the next middleware, or to the upgrade.
+    /// On to the next middleware, or to the upgrade or the controller.
     Next,
     /// Send this response; nothing behind this middleware runs.
     Respond(Response),
@@ -36,65 +38,8 @@ impl From<Response> for Verdict {
     }
 }
 
-/// A whole HTTP response.
-///
-/// ```
-/// use tulpar::{Response, json};
-///
-/// let response = Response::json(429, &json!({ "error": "Too Many Requests" })).header("Retry-After", "10");
-/// ```
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Response {
-    pub(crate) status: u16,
-    pub(crate) headers: Vec<(String, Vec<u8>)>,
-    pub(crate) body: Vec<u8>,
-}
-
-impl Response {
-    /// An empty response. `status` is 200 to 599.
-    pub fn new(status: u16) -> Self {
-        Self {
-            status,
-            headers: Vec::new(),
-            body: Vec::new(),
-        }
-    }
-
-    /// A response of JSON, with its content type.
-    ///
-    /// # Panics
-    /// When `value` cannot be written as JSON: its `Serialize` fails, or a map has keys that are no strings.
-    pub fn json(status: u16, value: &(impl Serialize + ?Sized)) -> Self {
-        let body = serde_json::to_vec(value).expect("a response's value can be written as JSON");
-        Self::with_body(status, "application/json", body)
-    }
-
-    /// A response of plain text, with its content type.
-    pub fn text(status: u16, text: impl Into<String>) -> Self {
-        Self::with_body(
-            status,
-            "text/plain; charset=utf-8",
-            text.into().into_bytes(),
-        )
-    }
-
-    /// Add a header. Connection, Transfer-Encoding, Content-Length, Upgrade and Sec-WebSocket-* belong to the
-    /// host: a response that names one of them becomes a 500.
-    #[must_use]
-    pub fn header(mut self, name: impl Into<String>, value: impl Into<Vec<u8>>) -> Self {
-        self.headers.push((name.into(), value.into()));
-        self
-    }
-
-    fn with_body(status: u16, content_type: &str, body: Vec<u8>) -> Self {
-        Self {
-            body,
-            ..Self::new(status).header("Content-Type", content_type)
-        }
-    }
-}
-
-/// The HTTP request that asks for an upgrade, and what the chain of middlewares has made of it.
+/// The HTTP request that asks for an upgrade or for something of a controller, and what the chain of middlewares
+/// has made of it.
 #[derive(RefCastCustom)]
 #[repr(transparent)]
 pub struct Context {
@@ -143,8 +88,8 @@ impl Context {
         bearer_token(&self.header("authorization")?).map(str::to_owned)
     }
 
-    /// Attach values to the connection, read back with [`Socket::data`](crate::Socket::data). The last call of
-    /// the chain wins.
+    /// Attach values to the connection, read back with [`Socket::data`](crate::Socket::data), or by a controller
+    /// with [`Request::values`](crate::Request::values). The last call of the chain wins.
     ///
     /// # Errors
     /// When `value` cannot be written as JSON, or is over 64 KiB.
@@ -215,31 +160,6 @@ fn parse<T: DeserializeOwned>(json: Option<String>) -> Result<Option<T>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::json;
-
-    #[test]
-    fn a_json_response_says_so() {
-        let response = Response::json(401, &json!({ "error": "Unauthorized" }));
-        assert_eq!(response.status, 401);
-        assert_eq!(response.body, br#"{"error":"Unauthorized"}"#);
-        assert_eq!(
-            response.headers,
-            [("Content-Type".to_owned(), b"application/json".to_vec())]
-        );
-    }
-
-    #[test]
-    fn headers_keep_their_order_and_may_be_bytes() {
-        let response = Response::new(204).header("a", "1").header("a", vec![0xff]);
-        assert_eq!(
-            response.headers,
-            [
-                ("a".to_owned(), b"1".to_vec()),
-                ("a".to_owned(), vec![0xff])
-            ]
-        );
-        assert!(response.body.is_empty());
-    }
 
     #[test]
     fn a_response_is_a_verdict() {

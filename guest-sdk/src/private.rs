@@ -1,13 +1,22 @@
 //! Where the code that the macros write meets the generated bindings. Not for plugin authors: anything here
 //! may change in any release.
 
+use crate::bindings::controller::exports::tulpar::plugin::controller_handler;
 use crate::bindings::imports::tulpar::plugin::{http, sockets};
 use crate::bindings::middleware::exports::tulpar::plugin::middleware_handler;
 use crate::bindings::middleware::tulpar::plugin::types::{Header, Response as RawResponse};
 use crate::bindings::namespace::exports::tulpar::plugin::namespace_handler;
-use crate::{CloseEvent, Context, Message, Middleware, Namespace, Response, Socket, Verdict};
+use crate::bindings::service::exports::tulpar::plugin::service_handler;
+use crate::{
+    CloseEvent, Context, Error, IntoResponse, Message, Middleware, Namespace, Request, Response,
+    Socket, Verdict,
+};
 
-pub use crate::bindings::{middleware, namespace};
+pub use wasip2;
+
+pub use crate::bindings::{controller, middleware, namespace, service};
+pub use crate::controller::{Method, Route, Segment};
+pub use crate::wasi_http::serve;
 
 /// What `#[tulpar::namespace]` says of a type.
 pub trait NamespaceExport: Namespace + 'static {
@@ -81,6 +90,93 @@ impl<T: MiddlewareExport> middleware_handler::Guest for T {
             Verdict::Respond(response) => middleware_handler::Verdict::Respond(raw(response)),
         })
     }
+}
+
+/// When something of a service is to be done.
+#[derive(Debug, Clone, Copy)]
+pub enum Timing {
+    EveryMs(u64),
+    Cron(&'static str),
+}
+
+/// What `#[tulpar::service]` says of a type.
+pub trait ServiceExport: 'static {
+    const NAME: &'static str;
+    /// The methods that are to be run at times.
+    const SCHEDULES: &'static [(&'static str, Timing)];
+
+    /// Run `f` on the instance's one value.
+    fn with<R>(f: impl FnOnce(&mut Self) -> R) -> R;
+
+    fn start(&mut self) -> crate::Result<()>;
+
+    /// Run the method of that index.
+    fn run(&mut self, schedule: usize) -> crate::Result<()>;
+
+    fn stop(&mut self);
+}
+
+impl<T: ServiceExport> service_handler::Guest for T {
+    fn describe() -> service_handler::Descriptor {
+        let schedules = T::SCHEDULES.iter();
+        service_handler::Descriptor {
+            name: T::NAME.to_owned(),
+            schedules: schedules
+                .map(|&(name, timing)| service_handler::Schedule {
+                    name: name.to_owned(),
+                    timing: match timing {
+                        Timing::EveryMs(ms) => service_handler::Timing::EveryMs(ms),
+                        Timing::Cron(times) => service_handler::Timing::Cron(times.to_owned()),
+                    },
+                })
+                .collect(),
+        }
+    }
+
+    fn on_start() -> Result<(), String> {
+        answer(T::with(T::start))
+    }
+
+    fn on_schedule(name: String) -> Result<(), String> {
+        let mut schedules = T::SCHEDULES.iter();
+        answer(match schedules.position(|(known, _)| *known == name) {
+            Some(index) => T::with(|it| it.run(index)),
+            None => Err(Error::msg(format_args!("there is no schedule `{name}`"))),
+        })
+    }
+
+    fn on_stop() {
+        T::with(T::stop);
+    }
+}
+
+/// What `#[tulpar::controller]` says of a type.
+pub trait ControllerExport: 'static {
+    const PATH: &'static str;
+    const NAME: &'static str;
+    const MIDDLEWARES: &'static [&'static str];
+    const ROUTES: &'static [Route];
+
+    /// Run `f` on the instance's one value.
+    fn with<R>(f: impl FnOnce(&mut Self) -> R) -> R;
+
+    /// Run the handler of the route of that index.
+    fn call(&mut self, route: usize, request: &Request) -> crate::Result<Response>;
+}
+
+impl<T: ControllerExport> controller_handler::Guest for T {
+    fn describe() -> controller_handler::Descriptor {
+        controller_handler::Descriptor {
+            path: T::PATH.to_owned(),
+            name: T::NAME.to_owned(),
+            middlewares: owned(T::MIDDLEWARES),
+        }
+    }
+}
+
+/// What a handler of a controller returned, as a response.
+pub fn response<T: IntoResponse>(returned: crate::Result<T>) -> crate::Result<Response> {
+    returned?.into_response()
 }
 
 fn raw(response: Response) -> RawResponse {

@@ -11,7 +11,7 @@ use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio::time::{interval, timeout};
 
-use crate::backplane::Local;
+use crate::backplane::{Backplane, Local};
 use crate::config::Config;
 use crate::hub::CloseCode;
 use crate::ids::NodeId;
@@ -19,6 +19,9 @@ use crate::net::router::Router;
 use crate::net::{self, Server};
 use crate::plugin::Shared;
 use crate::plugin::catalog::Catalog;
+use crate::plugin::describe::Loaded;
+use crate::service::Service;
+use crate::ulak::{Served, Ulak};
 
 /// How often the plugins folder is looked at for new files. A file is loaded at the second look that finds it the
 /// same.
@@ -46,8 +49,15 @@ pub fn threads() -> std::io::Result<tokio::runtime::Runtime> {
 pub struct App {
     config: Config,
     catalog: Catalog,
-    server: Arc<Server>,
+    serving: Serving,
     listener: TcpListener,
+}
+
+/// What is served, and who has to hear when that changes.
+struct Serving {
+    server: Arc<Server>,
+    ulak: Arc<Ulak>,
+    services: Vec<Service>,
 }
 
 /// How a server ended.
@@ -60,7 +70,7 @@ pub enum Ended {
 }
 
 impl App {
-    /// Takes the address and loads the plugins. Nothing is served yet.
+    /// Takes the address, loads the plugins and starts the services. No connection is accepted yet.
     ///
     /// # Errors
     /// The address cannot be had, the plugins folder cannot be read, or the sandbox cannot be set up. A plugin that
@@ -69,14 +79,22 @@ impl App {
         let listener = TcpListener::bind(config.listen)
             .await
             .with_context(|| format!("cannot listen on {}", config.listen))?;
-        let shared = Shared::new(&config, Box::new(Local))?;
+        let backplane: Arc<dyn Backplane> = Arc::new(Local);
+        let ulak = Arc::new(Ulak::new(backplane.clone(), config.ulak.all_tenants));
+        let shared = Shared::new(&config, backplane, ulak.clone())?;
         let catalog = Catalog::open(shared, &config.plugins).await?;
         let node = NodeId::random().context("the operating system has no randomness to give")?;
-        let server = Arc::new(Server::new(node, &config, Router::new(catalog.loaded())));
+        let mut serving = Serving {
+            server: Arc::new(Server::new(node, &config, Router::default())),
+            ulak,
+            services: Vec::new(),
+        };
+        serving.set_router(Router::new(catalog.loaded()));
+        serving.start_services(catalog.loaded()).await;
         Ok(Self {
             config,
             catalog,
-            server,
+            serving,
             listener,
         })
     }
@@ -90,7 +108,7 @@ impl App {
     /// What is served where.
     #[must_use]
     pub fn router(&self) -> Arc<Router> {
-        self.server.router()
+        self.serving.server.router()
     }
 
     /// The address it holds.
@@ -105,19 +123,25 @@ impl App {
     pub async fn run(self, stop: impl Future<Output = ()>) -> Ended {
         let Self {
             config,
-            catalog,
-            server,
+            mut catalog,
+            mut serving,
             listener,
         } = self;
+        let server = serving.server.clone();
         // Nothing is ever sent: the channel closes when nobody is busy any more.
         let (busy, mut idle) = mpsc::channel(1);
         tokio::select! {
             () = net::accept(server.clone(), listener, busy, stop) => {}
-            never = watch(catalog, &server) => match never {},
+            never = watch(&mut catalog, &mut serving) => match never {},
         }
         tracing::info!("stopping");
-        let drained = timeout(config.timeouts.grace(), drain(&server, &mut idle)).await;
-        match drained {
+        let ended = async {
+            drain(&server, &mut idle).await;
+            for service in serving.services {
+                service.stop().await;
+            }
+        };
+        match timeout(config.timeouts.grace(), ended).await {
             Ok(()) => Ended::Clean,
             Err(_) => {
                 tracing::warn!(
@@ -130,8 +154,51 @@ impl App {
     }
 }
 
+impl Serving {
+    /// Answers and addresses by other routes from now on.
+    fn set_router(&self, router: Router) {
+        let namespaces = router.routes().into_iter();
+        self.ulak.set_served(namespaces.map(|route| Served {
+            tenant: route.tenant.clone(),
+            sockets: route.namespace.shared_sockets(),
+        }));
+        self.server.set_router(router);
+    }
+
+    /// Starts the services of these plugins, one after the other.
+    async fn start_services(&mut self, plugins: &[Arc<Loaded>]) {
+        for loaded in plugins {
+            if let Some(descriptor) = &loaded.service {
+                let started = Service::start(loaded.plugin.clone(), descriptor).await;
+                self.services.extend(started);
+            }
+        }
+    }
+
+    /// Takes in the plugins that have been loaded, the last `new` of them.
+    async fn take_in(&mut self, plugins: &[Arc<Loaded>], new: usize) {
+        let router = Router::new(plugins);
+        let before = self.server.router();
+        for route in router.routes() {
+            let path = route.namespace.sockets().path();
+            if before.find(path).is_none() {
+                tracing::info!("serving {path} from {}", route.namespace.source);
+            }
+        }
+        for route in router.controllers() {
+            let mount = &route.controller.mount;
+            let known = before.controllers();
+            if !known.iter().any(|old| old.controller.mount == *mount) {
+                tracing::info!("serving {mount}/ from {}", route.controller.source());
+            }
+        }
+        self.set_router(router);
+        self.start_services(&plugins[plugins.len() - new..]).await;
+    }
+}
+
 /// Takes in the plugins that are dropped into the folder.
-async fn watch(mut catalog: Catalog, server: &Server) -> Infallible {
+async fn watch(catalog: &mut Catalog, serving: &mut Serving) -> Infallible {
     let mut looks = interval(LOOK);
     loop {
         looks.tick().await;
@@ -148,20 +215,14 @@ async fn watch(mut catalog: Catalog, server: &Server) -> Infallible {
         {
             tracing::warn!("refused {}: {refusal}", file.display());
         }
-        if changes.loaded.is_empty() {
-            continue;
-        }
         for file in &changes.loaded {
             tracing::info!("loaded {}", file.display());
         }
-        let router = Router::new(catalog.loaded());
-        for route in router.routes() {
-            let path = route.namespace.sockets().path();
-            if server.router().find(path).is_none() {
-                tracing::info!("serving {path} from {}", route.namespace.source);
-            }
+        if !changes.loaded.is_empty() {
+            serving
+                .take_in(catalog.loaded(), changes.loaded.len())
+                .await;
         }
-        server.set_router(router);
     }
 }
 

@@ -4,12 +4,17 @@
 //! In the environment the setting `limits.deadline-ms` is called `TULPAR_LIMITS_DEADLINE_MS`. Everything is checked
 //! before the server binds or loads anything.
 
+mod plugin;
+
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
+
+pub use self::plugin::{ConfigValue, HostPattern, PluginSettings};
 
 /// The whole configuration.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -22,12 +27,26 @@ pub struct Config {
     /// The folder for compiled code. It is made with access for its owner alone; whoever can write to it can run code
     /// in the host.
     pub cache: PathBuf,
+    /// The folder for what plugins keep, a file for each tenant. It is made with access for its owner alone.
+    pub store: PathBuf,
     /// Development: serve the try-it page at `/`.
     pub dev: bool,
+    /// Who may reach whom through the broker.
+    pub ulak: Ulak,
     /// What a plugin or a client may use.
     pub limits: Limits,
     /// How long things may take.
     pub timeouts: Timeouts,
+    /// What single plugins are given, by the file's name without `.wasm`, behind `TENANT/` for a tenant's.
+    pub plugin: BTreeMap<String, PluginSettings>,
+}
+
+/// Who may reach whom through the broker.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Ulak {
+    /// Whether the plugins of the root folder may address the namespaces of all tenants.
+    pub all_tenants: bool,
 }
 
 /// What a plugin or a client may use at most.
@@ -42,6 +61,18 @@ pub struct Limits {
     pub instances: u32,
     /// Time a call into a plugin may take: what the guest computes and what it waits for count together.
     pub deadline_ms: u32,
+    /// Time an HTTP request to a controller may take, from its head to the last byte of the response.
+    pub request_deadline_ms: u32,
+    /// Time a service's on-start, on-stop and each run of a schedule may take.
+    pub job_deadline_ms: u32,
+    /// Time of these that the guest itself may compute.
+    pub compute_ms: u32,
+    /// HTTP requests that one controller serves at once.
+    pub requests: usize,
+    /// Size of the body of an HTTP request to a controller.
+    pub request_body_bytes: usize,
+    /// Size of the body of a controller's response.
+    pub response_body_bytes: usize,
     /// Sockets that an instance may hold at once, beside the one whose event it handles.
     pub handles: usize,
     /// Size of a message, in either direction, put together from its fragments.
@@ -52,6 +83,12 @@ pub struct Limits {
     pub rooms_per_socket: usize,
     /// Rooms that may exist in one namespace.
     pub rooms_per_namespace: usize,
+    /// Rooms or operations in one call of the broker.
+    pub bulk_operations: usize,
+    /// Size of what the plugins of one tenant keep: keys, values and 64 bytes for each pair.
+    pub store_bytes: u64,
+    /// Size of one value of these.
+    pub store_value_bytes: usize,
     /// Size of the folder for compiled code; over it, what was not used for longest goes.
     pub cache_bytes: u64,
     /// Size of a request's head: the request line and its headers.
@@ -76,9 +113,12 @@ impl Default for Config {
             listen: SocketAddr::from(([127, 0, 0, 1], 3000)),
             plugins: "plugins".into(),
             cache: ".tulpar/cache".into(),
+            store: ".tulpar/store".into(),
             dev: false,
+            ulak: Ulak::default(),
             limits: Limits::default(),
             timeouts: Timeouts::default(),
+            plugin: BTreeMap::new(),
         }
     }
 }
@@ -91,12 +131,22 @@ impl Default for Limits {
             instance_memory_bytes: 64 << 20,
             instances: 1000,
             deadline_ms: 50,
+            request_deadline_ms: 10_000,
+            job_deadline_ms: 10_000,
+            compute_ms: 1_000,
+            requests: 100,
+            // nginx's `client_max_body_size`.
+            request_body_bytes: 1 << 20,
+            response_body_bytes: 16 << 20,
             handles: 1024,
             // Bun's `maxPayloadLength`.
             max_message_bytes: 16 << 20,
             outbox_bytes: 1 << 20,
             rooms_per_socket: 1000,
             rooms_per_namespace: 100_000,
+            bulk_operations: 1000,
+            store_bytes: 64 << 20,
+            store_value_bytes: 1 << 20,
             cache_bytes: 1 << 30,
             request_head_bytes: 16 << 10,
         }
@@ -181,6 +231,7 @@ impl Config {
         file: Option<&Path>,
         environment: impl IntoIterator<Item = (String, String)>,
     ) -> Result<Self, ConfigError> {
+        let environment: Vec<_> = environment.into_iter().collect();
         let mut settings = Settings(to_table(&Self::default()));
         if let Some(path) = file {
             let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Unreadable {
@@ -193,13 +244,18 @@ impl Config {
             })?;
             settings.overlay(said, "", &path.display().to_string())?;
         }
-        for (variable, text) in environment {
-            settings.overlay_variable(&variable, &text)?;
+        for (variable, text) in &environment {
+            settings.overlay_variable(variable, text)?;
         }
-        settings.check().map_err(|reason| ConfigError::Invalid {
+        let invalid = |reason| ConfigError::Invalid {
             origin: "configuration".into(),
             reason,
-        })
+        };
+        let mut config = settings.check().map_err(invalid)?;
+        for (name, settings) in &mut config.plugin {
+            settings.resolve(name, &environment).map_err(invalid)?;
+        }
+        Ok(config)
     }
 
     /// What is wrong with the values; none when they fit.
@@ -209,11 +265,20 @@ impl Config {
             instance_memory_bytes,
             instances,
             deadline_ms,
+            request_deadline_ms,
+            job_deadline_ms,
+            compute_ms,
+            requests,
+            request_body_bytes,
+            response_body_bytes,
             handles: _,
             max_message_bytes,
             outbox_bytes,
             rooms_per_socket: _,
             rooms_per_namespace: _,
+            bulk_operations: _,
+            store_bytes: _,
+            store_value_bytes,
             cache_bytes: _,
             request_head_bytes,
         } = self.limits;
@@ -227,6 +292,38 @@ impl Config {
             ),
             ("limits.instances", u64::from(instances), 1, 10_000),
             ("limits.deadline-ms", u64::from(deadline_ms), 1, 60_000),
+            (
+                "limits.request-deadline-ms",
+                u64::from(request_deadline_ms),
+                1,
+                3_600_000,
+            ),
+            (
+                "limits.job-deadline-ms",
+                u64::from(job_deadline_ms),
+                1,
+                86_400_000,
+            ),
+            ("limits.compute-ms", u64::from(compute_ms), 1, 86_400_000),
+            ("limits.requests", requests as u64, 1, 10_000),
+            (
+                "limits.request-body-bytes",
+                request_body_bytes as u64,
+                0,
+                1 << 30,
+            ),
+            (
+                "limits.response-body-bytes",
+                response_body_bytes as u64,
+                0,
+                1 << 40,
+            ),
+            (
+                "limits.store-value-bytes",
+                store_value_bytes as u64,
+                1,
+                1 << 30,
+            ),
             (
                 "limits.max-message-bytes",
                 max_message_bytes as u64,
@@ -279,6 +376,10 @@ impl Settings {
     fn overlay(&mut self, said: Table, prefix: &str, origin: &str) -> Result<(), ConfigError> {
         for (key, value) in said {
             let path = format!("{prefix}{key}");
+            if path == "plugin" {
+                self.overlay_plugins(value, origin)?;
+                continue;
+            }
             match (self.slot(&path), value) {
                 (Some(Value::Table(_)), Value::Table(said)) => {
                     self.overlay(said, &format!("{path}."), origin)?;
@@ -294,6 +395,28 @@ impl Settings {
             }
         }
         Ok(())
+    }
+
+    /// Puts what a file says of single plugins, whose names are any.
+    fn overlay_plugins(&mut self, said: Value, origin: &str) -> Result<(), ConfigError> {
+        let plugins = self
+            .0
+            .entry("plugin")
+            .or_insert_with(|| Table::new().into());
+        if let (Value::Table(plugins), Value::Table(said)) = (plugins, &said) {
+            for (name, settings) in said {
+                plugin::check_keys(name, settings, origin)?;
+                plugins.insert(name.clone(), settings.clone());
+            }
+            return match self.check() {
+                Ok(_) => Ok(()),
+                Err(reason) => Err(ConfigError::Invalid {
+                    origin: origin.to_owned(),
+                    reason,
+                }),
+            };
+        }
+        self.set("plugin", said, origin)
     }
 
     /// Puts a variable of the environment over the setting it names; one that names none is somebody else's.

@@ -83,6 +83,17 @@ pub struct PluginId {
     pub name: String,
 }
 
+impl PluginId {
+    /// What it is called in the configuration: the file's name without the ending, behind `TENANT/` for a tenant's.
+    #[must_use]
+    pub fn key(&self) -> String {
+        match &self.tenant {
+            Some(tenant) => format!("{tenant}/{}", self.name),
+            None => self.name.clone(),
+        }
+    }
+}
+
 impl fmt::Display for PluginId {
     /// The file's path below `plugins/`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::hub::{self, Socket};
 use crate::message::{CloseEvent, Message};
-use crate::plugin::load::NamespaceDescriptor;
+use crate::plugin::describe::NamespaceDescriptor;
 use crate::plugin::{Event, Plugin};
 
 /// The sockets behind a path and who handles them.
@@ -67,6 +67,12 @@ impl Namespace {
     #[must_use]
     pub fn sockets(&self) -> &hub::Namespace {
         &self.sockets
+    }
+
+    /// The same, to be kept.
+    #[must_use]
+    pub fn shared_sockets(&self) -> Arc<hub::Namespace> {
+        self.sockets.clone()
     }
 
     /// The subprotocol for a client that offers these, in the order of its preference: the first that the namespace

@@ -6,10 +6,11 @@ use std::path::{Path, PathBuf};
 /// From the bottom to the top. Modules on one line may not import each other.
 const LAYERS: &[&[&str]] = &[
     &["ids", "message", "config"],
-    &["hub"],
+    &["hub", "store"],
     &["backplane"],
+    &["ulak"],
     &["plugin"],
-    &["namespace", "middleware"],
+    &["namespace", "middleware", "controller", "service"],
     &["connection"],
     &["net"],
     &["app"],

@@ -43,6 +43,14 @@ impl Mould {
         }
     }
 
+    /// A service with these schedules: a name, and milliseconds or a cron expression.
+    pub fn service(schedules: &[(&str, &str)]) -> Self {
+        Self {
+            guest: "moulded_service",
+            descriptor: json!({ "name": "Moulded", "schedules": schedules }),
+        }
+    }
+
     /// A middleware of this name, which does what the request header `x-NAME` says.
     pub fn middleware(name: &str) -> Self {
         Self {

@@ -8,6 +8,7 @@ mod client;
 mod commander;
 mod expect;
 mod guests;
+mod http;
 mod lines;
 mod raw;
 mod server;
@@ -18,6 +19,7 @@ pub use expect::{
     become_served, expect_echo, expect_handler_error, expect_not_served, is_timestamp,
 };
 pub use guests::{Mould, guest, guest_path};
+pub use http::{BrokenOff, Request, chunk};
 pub use lines::Lines;
 pub use raw::{Frame, Opcode, Raw, Response, frame, get};
 pub use server::{Builder, Server, Signal};

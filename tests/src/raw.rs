@@ -248,21 +248,17 @@ impl Raw {
     /// Reads one response. Its body ends where Content-Length says.
     pub async fn response(&mut self) -> Response {
         within("a response", async {
-            loop {
-                if let Some((mut response, head)) = parse_head(&self.ahead) {
-                    self.ahead.drain(..head);
-                    let length = response
-                        .header("content-length")
-                        .map_or(0, |value| value.parse().expect("a number"));
-                    response.body = self.take(length).await.expect("the body is whole");
-                    return response;
-                }
-                assert!(
-                    self.fill().await,
+            let Some(mut response) = self.head().await else {
+                panic!(
                     "the connection ended before a whole response: {:?}",
                     self.ahead
                 );
-            }
+            };
+            let length = response
+                .header("content-length")
+                .map_or(0, |value| value.parse().expect("a number"));
+            response.body = self.take(length).await.expect("the body is whole");
+            response
         })
         .await
     }
@@ -294,7 +290,7 @@ impl Raw {
     pub async fn rest(&mut self) -> Vec<u8> {
         within("the connection to end", async {
             while self.fill().await {}
-            std::mem::take(&mut self.ahead)
+            self.left()
         })
         .await
     }
@@ -317,8 +313,39 @@ impl Raw {
         })
     }
 
+    /// The next response without its body; none when the connection ends before.
+    pub(crate) async fn head(&mut self) -> Option<Response> {
+        loop {
+            if let Some((response, head)) = parse_head(&self.ahead) {
+                self.ahead.drain(..head);
+                return Some(response);
+            }
+            if !self.fill().await {
+                return None;
+            }
+        }
+    }
+
+    /// What has come and was not read.
+    pub(crate) fn left(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.ahead)
+    }
+
+    /// The next line with its end; none when the connection ends before.
+    pub(crate) async fn line(&mut self) -> Option<Vec<u8>> {
+        loop {
+            let end = self.ahead.windows(2).position(|pair| pair == b"\r\n");
+            if let Some(end) = end {
+                return self.take(end + 2).await;
+            }
+            if !self.fill().await {
+                return None;
+            }
+        }
+    }
+
     /// The next `length` bytes; none when the connection ends before.
-    async fn take(&mut self, length: usize) -> Option<Vec<u8>> {
+    pub(crate) async fn take(&mut self, length: usize) -> Option<Vec<u8>> {
         while self.ahead.len() < length {
             if !self.fill().await {
                 return None;
@@ -328,7 +355,7 @@ impl Raw {
     }
 
     /// Reads some bytes; false at the end of the connection, orderly or not.
-    async fn fill(&mut self) -> bool {
+    pub(crate) async fn fill(&mut self) -> bool {
         let mut buffer = vec![0; 64 * 1024];
         match self.stream.read(&mut buffer).await {
             Ok(0) | Err(_) => false,
@@ -349,7 +376,8 @@ pub async fn get(address: SocketAddr, path: &str) -> Response {
 
 /// The response without its body and the length of its head, once that is whole.
 fn parse_head(bytes: &[u8]) -> Option<(Response, usize)> {
-    let mut headers = [httparse::EMPTY_HEADER; 128];
+    // More than any server sends but one that a test has told to.
+    let mut headers = vec![httparse::EMPTY_HEADER; 2048];
     let mut parsed = httparse::Response::new(&mut headers);
     let httparse::Status::Complete(head) = parsed.parse(bytes).expect("the response is HTTP")
     else {

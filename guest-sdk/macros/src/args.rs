@@ -1,4 +1,5 @@
-//! The arguments of an attribute: `name = "text"` and `name = ["text", ..]`, separated by commas.
+//! The arguments of an attribute: `name = "text"` and `name = ["text", ..]`, separated by commas. Some attributes take
+//! the first one without its name.
 
 use proc_macro2::TokenStream;
 use syn::parse::{Parse, ParseStream, Parser};
@@ -25,12 +26,37 @@ struct Arg {
 impl Args {
     /// Read an attribute's arguments. `known` is not empty.
     pub(crate) fn parse(tokens: TokenStream, known: &'static [Known]) -> Result<Self> {
+        Self::parse_all(tokens, known, false)
+    }
+
+    /// The same, where a string that stands first is the first that is known.
+    pub(crate) fn parse_leading(tokens: TokenStream, known: &'static [Known]) -> Result<Self> {
+        Self::parse_all(tokens, known, true)
+    }
+
+    fn parse_all(tokens: TokenStream, known: &'static [Known], leading: bool) -> Result<Self> {
         let parse = |input: ParseStream<'_>| {
+            let mut args = Punctuated::<Arg, Token![,]>::new();
+            if leading && input.peek(LitStr) {
+                let text: LitStr = input.parse()?;
+                args.push(Arg {
+                    name: Ident::new(known[0].name, text.span()),
+                    value: Expr::Lit(ExprLit {
+                        attrs: Vec::new(),
+                        lit: Lit::Str(text),
+                    }),
+                });
+                if input.is_empty() {
+                    return Ok(args);
+                }
+                input.parse::<Token![,]>()?;
+            }
             if !input.is_empty() && !input.peek(Ident) {
                 let example = known[0].example;
                 return Err(input.error(format!("name the argument: write `{example}`")));
             }
-            Punctuated::<Arg, Token![,]>::parse_terminated(input)
+            args.extend(Punctuated::<Arg, Token![,]>::parse_terminated(input)?);
+            Ok(args)
         };
         let mut given = Vec::<Arg>::new();
         for arg in parse.parse2(tokens)? {

@@ -5,11 +5,17 @@
 //! metadata that can be read without running the plugin (`metadata`).
 
 mod args;
+mod controller;
 mod handler;
 mod metadata;
+mod method;
 mod middleware;
 mod namespace;
+mod route;
 mod rules;
+mod schedule;
+mod service;
+mod timing;
 
 use proc_macro::TokenStream;
 
@@ -23,6 +29,18 @@ pub fn namespace(args: TokenStream, item: TokenStream) -> TokenStream {
 #[proc_macro_attribute]
 pub fn middleware(args: TokenStream, item: TokenStream) -> TokenStream {
     finish(middleware::expand(args.into(), item.into()))
+}
+
+/// See `tulpar::service`.
+#[proc_macro_attribute]
+pub fn service(args: TokenStream, item: TokenStream) -> TokenStream {
+    finish(service::expand(args.into(), item.into()))
+}
+
+/// See `tulpar::controller`.
+#[proc_macro_attribute]
+pub fn controller(args: TokenStream, item: TokenStream) -> TokenStream {
+    finish(controller::expand(args.into(), item.into()))
 }
 
 fn finish(expanded: syn::Result<proc_macro2::TokenStream>) -> TokenStream {

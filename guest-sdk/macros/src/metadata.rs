@@ -7,7 +7,7 @@ use proc_macro2::{Literal, TokenStream};
 use quote::quote;
 use syn::LitStr;
 
-/// One line about a handler, its keys in the order of the calls.
+/// One line about a handler, or an object in it; its keys in the order of the calls.
 pub(crate) struct Line(String);
 
 impl Line {
@@ -16,9 +16,27 @@ impl Line {
         Self(format!("{{\"kind\":{}", quoted(kind)))
     }
 
+    /// An object that begins with a name.
+    pub(crate) fn named(name: &LitStr) -> Self {
+        Self(format!("{{\"name\":{}", quoted(&name.value())))
+    }
+
     /// A string.
     pub(crate) fn text(mut self, key: &str, value: &LitStr) -> Self {
         let _ = write!(self.0, ",{}:{}", quoted(key), quoted(&value.value()));
+        self
+    }
+
+    /// A number.
+    pub(crate) fn number(mut self, key: &str, value: u64) -> Self {
+        let _ = write!(self.0, ",{}:{value}", quoted(key));
+        self
+    }
+
+    /// A list of objects.
+    pub(crate) fn objects(mut self, key: &str, values: impl Iterator<Item = Self>) -> Self {
+        let values: Vec<_> = values.map(|object| object.0 + "}").collect();
+        let _ = write!(self.0, ",{}:[{}]", quoted(key), values.join(","));
         self
     }
 
@@ -78,6 +96,19 @@ mod tests {
         assert_eq!(
             line.0,
             r#"{"kind":"namespace","path":"/a","middlewares":["b","c"],"protocols":[]"#
+        );
+    }
+
+    #[test]
+    fn objects_stand_in_a_list() {
+        let objects = [
+            Line::named(&lit("a")).number("every-ms", 10),
+            Line::named(&lit("b")).text("cron", &lit("* * * * *")),
+        ];
+        let line = Line::new("service").objects("schedules", objects.into_iter());
+        assert_eq!(
+            line.0,
+            r#"{"kind":"service","schedules":[{"name":"a","every-ms":10},{"name":"b","cron":"* * * * *"}]"#
         );
     }
 

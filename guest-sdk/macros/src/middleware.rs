@@ -19,7 +19,8 @@ pub(crate) fn expand(args: TokenStream, item: TokenStream) -> Result<TokenStream
     let args = Args::parse(args, KNOWN)?;
 
     let ty = &item.self_ty;
-    let new = handler::constructor(ty);
+    let instance = handler::instance(ty);
+    let with = handler::with();
     let name = handler::name(args.text("name")?, ty)?;
     rules::name(&name)?;
 
@@ -34,20 +35,12 @@ pub(crate) fn expand(args: TokenStream, item: TokenStream) -> Result<TokenStream
 
         #[allow(unsafe_code, missing_docs)]
         const _: () = {
-            type Handler = #ty;
-
-            #new
-
-            ::std::thread_local! {
-                static INSTANCE: ::std::cell::RefCell<Handler> = ::std::cell::RefCell::new(NEW());
-            }
+            #instance
 
             impl ::tulpar::private::MiddlewareExport for #ty {
                 const NAME: &'static str = #name;
 
-                fn with<R>(f: impl ::std::ops::FnOnce(&mut Self) -> R) -> R {
-                    INSTANCE.with_borrow_mut(f)
-                }
+                #with
             }
 
             // The names of a component's exports are none that a native linker takes.

@@ -55,7 +55,8 @@ pub(crate) fn expand(args: TokenStream, item: TokenStream) -> Result<TokenStream
     }
 
     let ty = &item.self_ty;
-    let new = handler::constructor(ty);
+    let instance = handler::instance(ty);
+    let with = handler::with();
     let metadata = Line::new("namespace")
         .text("path", &path)
         .text("name", &name)
@@ -72,13 +73,7 @@ pub(crate) fn expand(args: TokenStream, item: TokenStream) -> Result<TokenStream
 
         #[allow(unsafe_code, missing_docs)]
         const _: () = {
-            type Handler = #ty;
-
-            #new
-
-            ::std::thread_local! {
-                static INSTANCE: ::std::cell::RefCell<Handler> = ::std::cell::RefCell::new(NEW());
-            }
+            #instance
 
             impl ::tulpar::private::NamespaceExport for #ty {
                 const PATH: &'static str = #path;
@@ -86,9 +81,7 @@ pub(crate) fn expand(args: TokenStream, item: TokenStream) -> Result<TokenStream
                 const MIDDLEWARES: &'static [&'static str] = &[#(#middlewares),*];
                 const PROTOCOLS: &'static [&'static str] = &[#(#protocols),*];
 
-                fn with<R>(f: impl ::std::ops::FnOnce(&mut Self) -> R) -> R {
-                    INSTANCE.with_borrow_mut(f)
-                }
+                #with
             }
 
             // The names of a component's exports are none that a native linker takes.

@@ -7,7 +7,7 @@ const MAX_PATH_BYTES: usize = 256;
 const MAX_NAME_BYTES: usize = 128;
 const MAX_MIDDLEWARES: usize = 32;
 
-/// A namespace's path.
+/// The path of a namespace or a controller.
 pub(crate) fn path(path: &LitStr) -> Result<()> {
     let text = path.value();
     let Some(segments) = text.strip_prefix('/') else {
@@ -50,7 +50,7 @@ pub(crate) fn path(path: &LitStr) -> Result<()> {
     Ok(())
 }
 
-/// The name of a namespace or a middleware.
+/// The name of a handler.
 pub(crate) fn name(name: &LitStr) -> Result<()> {
     let text = name.value();
     if text.is_empty() {
@@ -71,12 +71,12 @@ pub(crate) fn name(name: &LitStr) -> Result<()> {
     Ok(())
 }
 
-/// The middlewares a namespace lists.
+/// The middlewares that a namespace or a controller lists.
 pub(crate) fn middlewares(names: &[LitStr]) -> Result<()> {
     if let Some(one_too_many) = names.get(MAX_MIDDLEWARES) {
         return fail(
             one_too_many,
-            format!("a namespace lists at most {MAX_MIDDLEWARES} middlewares"),
+            format!("a request passes at most {MAX_MIDDLEWARES} middlewares"),
         );
     }
     names.iter().try_for_each(name)

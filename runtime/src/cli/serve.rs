@@ -127,36 +127,58 @@ fn report(app: &App, folder: &std::path::Path) -> String {
         ]);
     }
 
+    let mut controllers = vec![["CONTROLLER", "NAME", "MIDDLEWARES", "FILE"].map(String::from)];
+    for route in router.controllers() {
+        let controller = &route.controller;
+        controllers.push([
+            format!("{}/", controller.mount),
+            controller.name.clone(),
+            or_dash(controller.middlewares.join(" > ")),
+            controller.source(),
+        ]);
+    }
+
+    let mut services = vec![["SERVICE", "SCHEDULES", "FILE"].map(String::from)];
     let mut middlewares = vec![["MIDDLEWARE", "FILE"].map(String::from)];
     for loaded in app.catalog().loaded() {
+        let id = loaded.plugin.id();
+        let tenant = id.tenant.as_ref().map(|tenant| format!(" (of {tenant})"));
+        let of_tenant = |name: &str| format!("{name}{}", tenant.as_deref().unwrap_or_default());
         if let Some(name) = &loaded.middleware {
-            let tenant = loaded
-                .plugin
-                .id()
-                .tenant
-                .as_ref()
-                .map(|tenant| format!(" (of {tenant})"));
-            middlewares.push([
-                format!("{name}{}", tenant.unwrap_or_default()),
-                loaded.plugin.id().to_string(),
+            middlewares.push([of_tenant(name), id.to_string()]);
+        }
+        if let Some(service) = &loaded.service {
+            let schedules: Vec<_> = service
+                .schedules
+                .iter()
+                .map(|schedule| schedule.name.as_str())
+                .collect();
+            services.push([
+                of_tenant(&service.name),
+                or_dash(schedules.join(", ")),
+                id.to_string(),
             ]);
         }
     }
 
     let mut text = String::new();
-    if namespaces.len() == 1 && middlewares.len() == 1 {
+    if app.catalog().loaded().is_empty() {
         _ = writeln!(
             text,
             "no plugins in {}: drop .wasm files there, also while the server runs",
             folder.display()
         );
     }
-    if namespaces.len() > 1 {
-        text += &table(&namespaces);
-        text.push('\n');
-    }
-    if middlewares.len() > 1 {
-        text += &table(&middlewares);
+    for table in [
+        table(&namespaces),
+        table(&controllers),
+        table(&services),
+        table(&middlewares),
+    ]
+    .into_iter()
+    .flatten()
+    {
+        text += &table;
         text.push('\n');
     }
     for waiting in router.waiting() {
@@ -168,8 +190,8 @@ fn report(app: &App, folder: &std::path::Path) -> String {
         _ = writeln!(
             text,
             "not served {} ({}): missing middleware {}",
-            waiting.namespace.sockets().path(),
-            waiting.namespace.source,
+            waiting.path,
+            waiting.source,
             missing.join(", ")
         );
     }
@@ -188,8 +210,11 @@ fn or_dash(text: String) -> String {
     }
 }
 
-/// Rows in aligned columns, two spaces apart.
-fn table<const N: usize>(rows: &[[String; N]]) -> String {
+/// Rows in aligned columns, two spaces apart; none when there is nothing but the heading.
+fn table<const N: usize>(rows: &[[String; N]]) -> Option<String> {
+    if rows.len() < 2 {
+        return None;
+    }
     let width = |column: usize| {
         rows.iter()
             .map(|row| row[column].chars().count())
@@ -206,5 +231,5 @@ fn table<const N: usize>(rows: &[[String; N]]) -> String {
         text += line.trim_end();
         text.push('\n');
     }
-    text
+    Some(text)
 }

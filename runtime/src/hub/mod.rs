@@ -15,5 +15,5 @@ pub use frame::{CloseCode, Frame, MAX_CONTROL_PAYLOAD, is_sendable};
 pub use namespace::{Audience, JoinError, Namespace};
 pub use outbox::{Accepted, Next, Outbox, SendError, State};
 pub use socket::Socket;
-pub use turn::turn;
+pub use turn::{in_turns, turn};
 pub use wire::Wire;

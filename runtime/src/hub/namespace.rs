@@ -12,6 +12,8 @@ use crate::ids::SocketId;
 
 /// The longest name of a room, in bytes.
 const MAX_ROOM_NAME: usize = 256;
+/// The longest path, in bytes.
+const MAX_PATH: usize = 256;
 
 /// The sockets and rooms behind one path.
 pub struct Namespace {
@@ -75,6 +77,24 @@ impl Namespace {
     #[must_use]
     pub fn path(&self) -> &str {
         &self.path
+    }
+
+    /// Why no namespace can have that path, below that of a tenant; none when one can.
+    #[must_use]
+    pub fn path_problem(path: &str) -> Option<&'static str> {
+        let Some(rest) = path.strip_prefix('/') else {
+            return Some("does not begin with `/`");
+        };
+        if path.len() > MAX_PATH {
+            return Some("is over 256 bytes");
+        }
+        if path.contains(['?', '#']) || path.chars().any(|c| c.is_control() || c.is_whitespace()) {
+            return Some("has a query, a fragment, a space or a control character");
+        }
+        let mut segments = rest.split('/').filter(|_| !rest.is_empty());
+        segments
+            .any(|segment| matches!(segment, "" | "." | ".."))
+            .then_some("has an empty segment or one of dots")
     }
 
     /// Whether a room may have that name.
@@ -308,6 +328,19 @@ mod tests {
         let socket = Arc::new(Socket::new(id, [127, 0, 0, 1].into(), None, 1000, nowhere));
         namespace.insert(socket.clone());
         socket
+    }
+
+    #[test]
+    fn p2_a_path_is_checked_at_its_limits() {
+        for good in ["/", "/a", "/a/b-c_d", &format!("/{}", "a".repeat(255))] {
+            assert_eq!(Namespace::path_problem(good), None, "{good}");
+        }
+        for bad in [
+            "", "a", "//", "/a//b", "/a/", "/.", "/a/../b", "/a?b", "/a#b", "/a b", "/a\n",
+        ] {
+            assert!(Namespace::path_problem(bad).is_some(), "{bad:?}");
+        }
+        assert!(Namespace::path_problem(&format!("/{}", "a".repeat(256))).is_some());
     }
 
     #[test]

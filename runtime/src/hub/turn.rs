@@ -2,7 +2,9 @@
 //! written when the turn ends, by itself: each socket gets one write, and no other task has to be woken for it.
 
 use std::cell::{Cell, RefCell};
+use std::future::{Future, poll_fn};
 use std::mem::take;
+use std::pin::pin;
 use std::sync::Arc;
 
 use super::Socket;
@@ -20,6 +22,12 @@ thread_local! {
 pub fn turn<T>(work: impl FnOnce() -> T) -> T {
     let _end = (!IN_TURN.replace(true)).then(|| End);
     work()
+}
+
+/// Does something that waits as turns, one for each time that it runs.
+pub async fn in_turns<F: Future>(work: F) -> F::Output {
+    let mut work = pin!(work);
+    poll_fn(|cx| turn(|| work.as_mut().poll(cx))).await
 }
 
 /// Sees to it that what was queued to a socket is written: when the turn ends, or by its connection when there is none.

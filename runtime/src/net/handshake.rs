@@ -1,99 +1,29 @@
 //! From a request to a socket (RFC 6455, section 4.2).
 
-use std::convert::Infallible;
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use fastwebsockets::upgrade::UpgradeFut;
 use hyper::body::Incoming;
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
-use hyper::{Method, Request, Response, Version};
+use hyper::{Request, Version};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
 use super::respond::{self, Answer};
-use super::router::Route;
-use super::{Busy, Server, page};
+use super::{Busy, Server};
 use crate::connection;
 use crate::hub::Socket;
 use crate::ids::SocketId;
-use crate::middleware;
 use crate::namespace::Namespace;
-use crate::plugin::Verdict;
-use crate::plugin::host::RequestContext;
 
-/// Answers one request. When the answer is 101 the connection goes on as a socket, which counts as `busy` to its end.
-pub(super) async fn answer(
-    server: Arc<Server>,
-    remote: IpAddr,
-    busy: Busy,
-    request: Request<Incoming>,
-) -> Result<Answer, Infallible> {
-    let router = server.router();
-    let Some(route) = router.find(request.uri().path()) else {
-        let wants_page =
-            server.dev && request.uri().path() == "/" && request.method() == Method::GET;
-        return Ok(match wants_page {
-            true => respond::html(page::render(&router)),
-            false => respond::not_found(),
-        });
-    };
-    if request.method() != Method::GET {
-        return Ok(respond::not_found());
-    }
-    let wants_upgrade = lists(request.headers(), &header::UPGRADE, "websocket");
-    if wants_upgrade && let Err(answer) = check(&request) {
-        return Ok(*answer);
-    }
-    Ok(enter(&server, remote, busy, route, request, wants_upgrade).await)
+/// Whether a request asks for a WebSocket.
+pub(super) fn is_wanted(headers: &HeaderMap) -> bool {
+    lists(headers, &header::UPGRADE, "websocket")
 }
 
-/// Runs the middlewares of a namespace and lets the request in, unless one of them answers it.
-async fn enter(
-    server: &Arc<Server>,
-    remote: IpAddr,
-    busy: Busy,
-    route: &Route,
-    request: Request<Incoming>,
-    wants_upgrade: bool,
-) -> Answer {
-    let (parts, body) = request.into_parts();
-    let context = Box::new(RequestContext::new(&parts, remote));
-    let chain = route.middlewares.clone();
-    // In a task of its own, because this one is dropped when the client hangs up, and the middleware must not be.
-    let decided = tokio::spawn(async move { middleware::run(&chain, context).await }).await;
-    let Ok(Ok((verdict, context))) = decided else {
-        return respond::internal_error();
-    };
-    let (values, added) = context.into_parts();
-    let mut answer = match verdict {
-        Verdict::Respond {
-            status,
-            headers,
-            body,
-        } => {
-            let mut answer = Response::new(http_body_util::Full::new(body.into()));
-            *answer.status_mut() = status;
-            *answer.headers_mut() = headers;
-            answer
-        }
-        Verdict::Next if wants_upgrade => {
-            let request = Request::from_parts(parts, body);
-            match upgrade(server, remote, busy, &route.namespace, values, request) {
-                Ok(answer) => answer,
-                Err(answer) => *answer,
-            }
-        }
-        Verdict::Next => respond::upgrade_required(),
-    };
-    for (name, value) in &added {
-        answer.headers_mut().append(name, value.clone());
-    }
-    answer
-}
-
-/// Answers 101, and serves the socket once that has been sent.
-fn upgrade(
+/// Answers 101, and serves the socket once that has been sent, which counts as `busy` to its end.
+pub(super) fn upgrade(
     server: &Arc<Server>,
     remote: IpAddr,
     busy: Busy,
@@ -107,7 +37,7 @@ fn upgrade(
     })?;
     let (response, upgraded) = fastwebsockets::upgrade::upgrade(&mut request)
         .map_err(|error| Box::new(respond::bad_request(&error.to_string())))?;
-    let mut answer = response.map(|_| http_body_util::Full::default());
+    let mut answer = response.map(|_| respond::whole(""));
     if let Some(protocol) = namespace.choose_protocol(offered_protocols(request.headers())) {
         // It has come as a header's value, and so is one.
         if let Ok(value) = HeaderValue::from_str(protocol) {
@@ -141,7 +71,10 @@ async fn stream_of(upgraded: UpgradeFut) -> Option<(TcpStream, Vec<u8>)> {
 }
 
 /// Checks what RFC 6455 asks of a request for an upgrade.
-fn check(request: &Request<Incoming>) -> Result<(), Box<Answer>> {
+///
+/// # Errors
+/// The answer to one that is malformed.
+pub(super) fn check(request: &Request<Incoming>) -> Result<(), Box<Answer>> {
     let headers = request.headers();
     let bad = |why: &str| Err(Box::new(respond::bad_request(why)));
     if request.version() != Version::HTTP_11 {

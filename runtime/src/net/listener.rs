@@ -13,7 +13,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
-use super::{Busy, Server, handshake};
+use super::{Busy, Server, dispatch};
 
 /// How long to wait after the operating system has refused to give another connection, out of file descriptors for
 /// instance: some will be free by then.
@@ -70,7 +70,7 @@ async fn serve(
     let _ = stream.set_nodelay(true);
     let settings = server.clone();
     let answer = service_fn(move |request| {
-        handshake::answer(server.clone(), remote.ip(), busy.clone(), request)
+        dispatch::answer(server.clone(), remote.ip(), busy.clone(), request)
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())

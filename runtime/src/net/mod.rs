@@ -1,5 +1,6 @@
-//! From a TCP connection to an upgraded one: accepting, HTTP, routes, the handshake.
+//! From a TCP connection to an upgraded one: accepting, HTTP, routes, the handshake; or to a controller.
 
+mod dispatch;
 mod handshake;
 mod listener;
 mod page;

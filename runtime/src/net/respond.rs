@@ -1,17 +1,46 @@
 //! The host's own HTTP responses, each said once.
 
 use bytes::Bytes;
-use http_body_util::Full;
+use http_body_util::{Either, Full};
 use hyper::header::{self, HeaderName, HeaderValue};
 use hyper::{Response, StatusCode};
 
-/// The response of this server, its body whole.
-pub(super) type Answer = Response<Full<Bytes>>;
+use crate::controller::{Failure, ResponseBody};
+
+/// A response of this server.
+pub(super) type Answer = Response<Body>;
+
+/// Its body: whole, or a controller's, as it comes.
+pub(super) type Body = Either<Full<Bytes>, ResponseBody>;
+
+/// A body that is there.
+pub(super) fn whole(bytes: impl Into<Bytes>) -> Body {
+    Either::Left(Full::new(bytes.into()))
+}
+
+/// What a controller answers.
+pub(super) fn streamed(response: Response<ResponseBody>) -> Answer {
+    response.map(Either::Right)
+}
+
+/// A controller does not answer.
+pub(super) fn failure(failure: Failure) -> Answer {
+    match failure {
+        Failure::Failed => internal_error(),
+        Failure::TooSlow => error(StatusCode::GATEWAY_TIMEOUT, "Gateway Timeout"),
+        Failure::Busy => {
+            let response = error(StatusCode::SERVICE_UNAVAILABLE, "Service Unavailable");
+            with(response, header::RETRY_AFTER, "1")
+        }
+        Failure::TooLarge => error(StatusCode::PAYLOAD_TOO_LARGE, "Content Too Large"),
+        Failure::NoHost => bad_request("The Host header is missing"),
+    }
+}
 
 /// A JSON error with that text.
 fn error(status: StatusCode, text: &str) -> Answer {
     let body = serde_json::json!({ "error": text }).to_string();
-    let mut response = Response::new(Full::new(body.into()));
+    let mut response = Response::new(whole(body));
     *response.status_mut() = status;
     with(response, header::CONTENT_TYPE, "application/json")
 }
@@ -52,7 +81,7 @@ pub(super) fn unsupported_version() -> Answer {
 
 /// A page.
 pub(super) fn html(page: String) -> Answer {
-    let response = Response::new(Full::new(page.into()));
+    let response = Response::new(whole(page));
     let response = with(response, header::CACHE_CONTROL, "no-store");
     with(response, header::CONTENT_TYPE, "text/html; charset=utf-8")
 }

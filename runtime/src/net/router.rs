@@ -3,65 +3,119 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use crate::controller::Controller;
 use crate::namespace::Namespace;
 use crate::plugin::Plugin;
-use crate::plugin::load::Loaded;
+use crate::plugin::describe::Loaded;
 
 /// The paths that are served, and those that are not yet.
 #[derive(Default)]
 pub struct Router {
     routes: HashMap<String, Route>,
+    /// Those with the longest paths first.
+    controllers: Vec<ControllerRoute>,
     waiting: Vec<Waiting>,
 }
 
-/// A path that is served.
+/// A namespace that is served.
 pub struct Route {
     /// What serves it.
     pub namespace: Arc<Namespace>,
     /// The middlewares before it, in their order.
     pub middlewares: Vec<Arc<Plugin>>,
+    /// Whose it is; none for the root folder.
+    pub tenant: Option<String>,
 }
 
-/// A namespace that is not served because middlewares are missing.
+/// A controller that is served.
+pub struct ControllerRoute {
+    /// What serves it.
+    pub controller: Arc<Controller>,
+    /// The middlewares before it, in their order.
+    pub middlewares: Vec<Arc<Plugin>>,
+}
+
+/// A path that is not served because middlewares are missing.
 pub struct Waiting {
-    /// The namespace.
-    pub namespace: Namespace,
+    /// The path.
+    pub path: String,
+    /// The plugin's file.
+    pub source: String,
     /// The middlewares that no plugin is.
     pub missing: Vec<String>,
 }
 
 impl Router {
-    /// The routes that the plugins describe. A namespace finds a middleware among its tenant's first, then in the
-    /// root folder; one that does not find all of its own is not served at all.
+    /// The routes that the plugins describe. A plugin finds a middleware among its tenant's first, then in the root
+    /// folder; what does not find all of its own is not served at all.
     #[must_use]
     pub fn new(plugins: &[Arc<Loaded>]) -> Self {
         let mut router = Self::default();
         for loaded in plugins {
-            let Some(descriptor) = &loaded.namespace else {
-                continue;
-            };
-            let tenant = loaded.plugin.id().tenant.as_deref();
-            let mut middlewares = Vec::new();
-            let mut missing = Vec::new();
-            for name in &descriptor.middlewares {
-                match find(plugins, tenant, name).or_else(|| find(plugins, None, name)) {
-                    Some(middleware) => middlewares.push(middleware.plugin.clone()),
-                    None => missing.push(name.clone()),
+            let plugin = &loaded.plugin;
+            if let Some(descriptor) = &loaded.namespace {
+                let path = descriptor.sockets.path();
+                if let Some(middlewares) =
+                    router.chain(plugins, plugin, path, &descriptor.middlewares)
+                {
+                    let namespace = Namespace::new(plugin.clone(), descriptor);
+                    router.mount(namespace, middlewares, plugin.id().tenant.clone());
                 }
             }
-            let plugin = loaded.plugin.clone();
-            let namespace = Namespace::new(plugin, descriptor);
-            if missing.is_empty() {
-                router.mount(namespace, middlewares);
-            } else {
-                router.waiting.push(Waiting { namespace, missing });
+            if let Some(descriptor) = &loaded.controller {
+                let path = format!("{}/", descriptor.mount);
+                if let Some(middlewares) =
+                    router.chain(plugins, plugin, &path, &descriptor.middlewares)
+                {
+                    let controller = Controller::new(plugin.clone(), descriptor);
+                    router.controllers.push(ControllerRoute {
+                        controller: Arc::new(controller),
+                        middlewares,
+                    });
+                }
             }
         }
         router
+            .controllers
+            .sort_by_key(|route| std::cmp::Reverse(route.controller.mount.len()));
+        router
+    }
+
+    /// The middlewares of these names; none when some are missing, and the path waits for them.
+    fn chain(
+        &mut self,
+        plugins: &[Arc<Loaded>],
+        plugin: &Plugin,
+        path: &str,
+        names: &[String],
+    ) -> Option<Vec<Arc<Plugin>>> {
+        let tenant = plugin.id().tenant.as_deref();
+        let mut middlewares = Vec::new();
+        let mut missing = Vec::new();
+        for name in names {
+            match find(plugins, tenant, name).or_else(|| find(plugins, None, name)) {
+                Some(middleware) => middlewares.push(middleware.plugin.clone()),
+                None => missing.push(name.clone()),
+            }
+        }
+        if missing.is_empty() {
+            return Some(middlewares);
+        }
+        self.waiting.push(Waiting {
+            path: path.to_owned(),
+            source: plugin.id().to_string(),
+            missing,
+        });
+        None
     }
 
     /// Serves a namespace on its path, behind these middlewares.
-    pub fn mount(&mut self, namespace: Namespace, middlewares: Vec<Arc<Plugin>>) {
+    pub fn mount(
+        &mut self,
+        namespace: Namespace,
+        middlewares: Vec<Arc<Plugin>>,
+        tenant: Option<String>,
+    ) {
         let path = namespace.sockets().path().to_owned();
         let namespace = Arc::new(namespace);
         self.routes.insert(
@@ -69,17 +123,34 @@ impl Router {
             Route {
                 namespace,
                 middlewares,
+                tenant,
             },
         );
     }
 
-    /// What serves a path. It matches exactly.
+    /// The namespace of a path. It matches exactly.
     #[must_use]
     pub fn find(&self, path: &str) -> Option<&Route> {
         self.routes.get(path)
     }
 
-    /// Everything that is served, by path.
+    /// The controller of a path: the one with the longest path that covers it.
+    #[must_use]
+    pub fn find_controller(&self, path: &str) -> Option<&ControllerRoute> {
+        self.controllers
+            .iter()
+            .find(|route| route.controller.covers(path))
+    }
+
+    /// The controllers that are served, by path.
+    #[must_use]
+    pub fn controllers(&self) -> Vec<&ControllerRoute> {
+        let mut controllers: Vec<_> = self.controllers.iter().collect();
+        controllers.sort_by_key(|route| &route.controller.mount);
+        controllers
+    }
+
+    /// The namespaces that are served, by path.
     #[must_use]
     pub fn routes(&self) -> Vec<&Route> {
         let mut routes: Vec<_> = self.routes.values().collect();
@@ -87,7 +158,7 @@ impl Router {
         routes
     }
 
-    /// Everything that waits for a middleware.
+    /// What waits for a middleware.
     #[must_use]
     pub fn waiting(&self) -> &[Waiting] {
         &self.waiting

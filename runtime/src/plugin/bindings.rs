@@ -10,14 +10,22 @@ wasmtime::component::bindgen!({
             include tulpar:plugin/imports@0.1.0;
             export tulpar:plugin/namespace-handler@0.1.0;
             export tulpar:plugin/middleware-handler@0.1.0;
+            export tulpar:plugin/service-handler@0.1.0;
+            export tulpar:plugin/controller-handler@0.1.0;
         }
     ",
     world: "tulpar:host/plugin",
-    imports: { default: trappable },
+    imports: {
+        "wasi:keyvalue/store": async | trappable,
+        "wasi:keyvalue/atomics": async | trappable,
+        "wasi:keyvalue/batch": async | trappable,
+        default: trappable,
+    },
     exports: { default: async },
     ownership: Borrowing { duplicate_if_necessary: true },
     with: {
         "tulpar:plugin/sockets.socket": super::host::SocketHandle,
         "tulpar:plugin/http.context": super::host::ContextHandle,
+        "wasi:keyvalue/store.bucket": super::host::BucketHandle,
     },
 });

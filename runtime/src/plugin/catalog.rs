@@ -7,7 +7,8 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use super::Shared;
-use super::load::{Loaded, Refusal, load};
+use super::describe::Loaded;
+use super::load::{Refusal, load};
 use crate::ids::PluginId;
 
 /// All plugins of a folder.
@@ -148,7 +149,7 @@ impl Catalog {
         served
     }
 
-    /// The plugin, unless one of the same tenant has its path or its middleware's name.
+    /// The plugin, unless another has its path, or one of the same tenant its middleware's or service's name.
     fn check_free(&self, new: Loaded) -> Result<Loaded, Refusal> {
         for old in &self.loaded {
             let taken = |what: String| Refusal::Taken {
@@ -160,11 +161,23 @@ impl Catalog {
             {
                 return Err(taken(format!("the path {}", a.sockets.path())));
             }
+            if let (Some(a), Some(b)) = (&old.controller, &new.controller)
+                && a.mount == b.mount
+            {
+                return Err(taken(format!("the controller path {}/", a.mount)));
+            }
+            let same_tenant = old.plugin.id().tenant == new.plugin.id().tenant;
             if let (Some(a), Some(b)) = (&old.middleware, &new.middleware)
                 && a == b
-                && old.plugin.id().tenant == new.plugin.id().tenant
+                && same_tenant
             {
                 return Err(taken(format!("the middleware name {a}")));
+            }
+            if let (Some(a), Some(b)) = (&old.service, &new.service)
+                && a.name == b.name
+                && same_tenant
+            {
+                return Err(taken(format!("the service name {}", a.name)));
             }
         }
         Ok(new)

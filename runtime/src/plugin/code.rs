@@ -7,15 +7,27 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use wasmtime::component::types::ComponentItem;
 use wasmtime::component::{Component, InstancePre, Linker};
 
-use super::bindings::exports::tulpar::plugin::{middleware_handler, namespace_handler};
+use wasmtime_wasi_http::p2::bindings::exports::wasi::http::incoming_handler;
+
+use super::bindings::exports::tulpar::plugin::{
+    controller_handler, middleware_handler, namespace_handler, service_handler,
+};
 use super::host::HostState;
 use super::load::{CONTRACT, Refusal};
+
+/// What a controller exports. Any version of WASI 0.2 fits this name.
+const INCOMING_HANDLER: &str = "wasi:http/incoming-handler@0.2.0";
 
 /// A component that fits the host.
 pub(super) struct Code {
     pub(super) component: InstancePre<HostState>,
     pub(super) namespace: Option<namespace_handler::GuestIndices>,
     pub(super) middleware: Option<middleware_handler::GuestIndices>,
+    pub(super) service: Option<service_handler::GuestIndices>,
+    /// What a controller says of itself, when it does.
+    pub(super) controller: Option<controller_handler::GuestIndices>,
+    /// What a controller does.
+    pub(super) incoming: Option<incoming_handler::GuestIndices>,
 }
 
 impl Code {
@@ -27,11 +39,8 @@ impl Code {
         let component_pre = linker
             .instantiate_pre(component)
             .map_err(|error| Refusal::Import(import_said(&error)))?;
-        let has = |handler: &str| {
-            component
-                .get_export_index(None, handler_name(handler))
-                .is_some()
-        };
+        let exports = |name: &str| component.get_export_index(None, name).is_some();
+        let has = |handler: &str| exports(&handler_name(handler));
         let shape = |error: wasmtime::Error| Refusal::WrongShape(said(&error));
         let code = Self {
             namespace: has("namespace-handler")
@@ -42,9 +51,28 @@ impl Code {
                 .then(|| middleware_handler::GuestIndices::new(&component_pre))
                 .transpose()
                 .map_err(shape)?,
+            service: has("service-handler")
+                .then(|| service_handler::GuestIndices::new(&component_pre))
+                .transpose()
+                .map_err(shape)?,
+            controller: has("controller-handler")
+                .then(|| controller_handler::GuestIndices::new(&component_pre))
+                .transpose()
+                .map_err(shape)?,
+            incoming: exports(INCOMING_HANDLER)
+                .then(|| incoming_handler::GuestIndices::new(&component_pre))
+                .transpose()
+                .map_err(shape)?,
             component: component_pre,
         };
-        if code.namespace.is_none() && code.middleware.is_none() {
+        if code.controller.is_some() && code.incoming.is_none() {
+            return Err(Refusal::NoController);
+        }
+        if code.namespace.is_none()
+            && code.middleware.is_none()
+            && code.service.is_none()
+            && code.incoming.is_none()
+        {
             return Err(Refusal::NoHandler(exported(component)));
         }
         Ok(code)

@@ -58,7 +58,8 @@ pub fn new(limits: &Limits) -> Result<Engine> {
 }
 
 /// Everything a plugin can import: the contract's interfaces, and of WASI what a standard library needs to start, to
-/// tell the time, to draw random numbers and to print. There are no directories and no variables behind it, and no
+/// tell the time, to draw random numbers and to print, HTTP requests to the hosts that are granted to it, its
+/// configuration and its tenant's key-value store. There are no directories and no variables behind it, and no other
 /// network: a component that imports `wasi:sockets` does not load.
 ///
 /// # Errors
@@ -69,9 +70,15 @@ pub fn linker(engine: &Engine) -> wasmtime::Result<Linker<HostState>> {
     let own: fn(&mut HostState) -> &mut HostState = |state| state;
     bindings::tulpar::plugin::sockets::add_to_linker::<_, HasSelf<HostState>>(l, own)?;
     bindings::tulpar::plugin::rooms::add_to_linker::<_, HasSelf<HostState>>(l, own)?;
+    bindings::tulpar::plugin::ulak::add_to_linker::<_, HasSelf<HostState>>(l, own)?;
     bindings::tulpar::plugin::http::add_to_linker::<_, HasSelf<HostState>>(l, own)?;
     bindings::tulpar::plugin::log::add_to_linker::<_, HasSelf<HostState>>(l, own)?;
     bindings::tulpar::plugin::types::add_to_linker::<_, HasSelf<HostState>>(l, own)?;
+    bindings::wasi::config::store::add_to_linker::<_, HasSelf<HostState>>(l, own)?;
+    bindings::wasi::keyvalue::store::add_to_linker::<_, HasSelf<HostState>>(l, own)?;
+    bindings::wasi::keyvalue::atomics::add_to_linker::<_, HasSelf<HostState>>(l, own)?;
+    bindings::wasi::keyvalue::batch::add_to_linker::<_, HasSelf<HostState>>(l, own)?;
+    wasmtime_wasi_http::p2::add_only_http_to_linker_async(l)?;
 
     let table: fn(&mut HostState) -> &mut ResourceTable = |state| state.ctx().table;
     io::error::add_to_linker::<_, HasSelf<ResourceTable>>(l, table)?;

@@ -5,10 +5,14 @@ use std::sync::Arc;
 
 use wasmtime::Store;
 
-use super::bindings::exports::tulpar::plugin::{middleware_handler, namespace_handler};
+use wasmtime_wasi_http::p2::bindings::exports::wasi::http::incoming_handler;
+
+use super::bindings::exports::tulpar::plugin::{
+    controller_handler, middleware_handler, namespace_handler, service_handler,
+};
 use super::host::HostState;
-use super::place::Turn;
-use super::sandbox::{Clock, Overrun};
+use super::place::{Place, Turn};
+use super::sandbox::{Clock, Deadline, Overrun};
 use super::{CallError, Plugin};
 
 /// At which epoch a call first hands the thread back. Not at the next, which may be but a moment away: a call that is
@@ -19,18 +23,22 @@ const FIRST_YIELD: u64 = 2;
 pub(super) struct Instance {
     pub(super) store: Store<HostState>,
     pub(super) clock: Clock,
+    pub(super) guest: Guest,
+}
+
+/// The handlers of an instance; those that its component does not export are none.
+pub(super) struct Guest {
     pub(super) namespace: Option<namespace_handler::Guest>,
     pub(super) middleware: Option<middleware_handler::Guest>,
+    pub(super) service: Option<service_handler::Guest>,
+    pub(super) controller: Option<controller_handler::Guest>,
+    pub(super) incoming: Option<incoming_handler::Guest>,
 }
 
 impl Instance {
-    /// A new instance, its memory as the component begins with.
-    pub(super) async fn new(plugin: &Plugin) -> Result<Self, CallError> {
-        let state = HostState::new(
-            plugin.id.clone(),
-            plugin.shared.clone(),
-            plugin.namespace.get().cloned(),
-        );
+    /// A new instance, its memory as the component begins with. Each of its calls may take as long as `deadline` says.
+    pub(super) async fn new(plugin: &Plugin, deadline: Deadline) -> Result<Self, CallError> {
+        let state = HostState::new(plugin, deadline);
         let clock = state.clock.clone();
         let mut store = Store::new(&plugin.shared.engine, state);
         store.limiter(|state| &mut state.limiter);
@@ -38,24 +46,36 @@ impl Instance {
         store.epoch_deadline_callback(|store| Ok(store.data().clock.tick()?));
         store.set_epoch_deadline(FIRST_YIELD);
         let made = async {
-            let instance = plugin.code.component.instantiate_async(&mut store).await?;
             let code = &plugin.code;
+            let made = code.component.instantiate_async(&mut store).await?;
+            let store = &mut store;
             let namespace = code
                 .namespace
                 .as_ref()
-                .map(|indices| indices.load(&mut store, &instance));
+                .map(|it| it.load(&mut *store, &made));
             let middleware = code
                 .middleware
                 .as_ref()
-                .map(|indices| indices.load(&mut store, &instance));
-            wasmtime::error::Ok((namespace.transpose()?, middleware.transpose()?))
+                .map(|it| it.load(&mut *store, &made));
+            let service = code.service.as_ref().map(|it| it.load(&mut *store, &made));
+            let controller = code
+                .controller
+                .as_ref()
+                .map(|it| it.load(&mut *store, &made));
+            let incoming = code.incoming.as_ref().map(|it| it.load(&mut *store, &made));
+            wasmtime::error::Ok(Guest {
+                namespace: namespace.transpose()?,
+                middleware: middleware.transpose()?,
+                service: service.transpose()?,
+                controller: controller.transpose()?,
+                incoming: incoming.transpose()?,
+            })
         };
-        let (namespace, middleware) = finished(clock.run(pin!(made)).await)?;
+        let guest = finished(clock.run(pin!(made)).await)?;
         Ok(Self {
             store,
             clock,
-            namespace,
-            middleware,
+            guest,
         })
     }
 
@@ -76,13 +96,17 @@ pub(super) struct Entry<'a> {
 }
 
 impl<'a> Entry<'a> {
-    /// Waits for the plugin's instance to be free, makes one when there is none, and arms its deadline.
-    pub(super) async fn new(plugin: &'a Plugin) -> Result<Self, CallError> {
-        let (turn, instance) = plugin.place.enter().await;
+    /// Waits for the instance in the plugin's `place` to be free, makes one when there is none, and arms its deadline.
+    pub(super) async fn new(
+        plugin: &Plugin,
+        place: &'a Place<Box<Instance>>,
+        deadline: Deadline,
+    ) -> Result<Self, CallError> {
+        let (turn, instance) = place.enter().await;
         let mut instance = match instance {
             Some(instance) => instance,
             // Boxed: it is rare, and large enough to be felt in the task of each idle connection.
-            None => Box::new(Box::pin(Instance::new(plugin)).await?),
+            None => Box::new(Box::pin(Instance::new(plugin, deadline)).await?),
         };
         instance.arm();
         Ok(Self { instance, turn })

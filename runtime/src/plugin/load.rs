@@ -2,50 +2,17 @@
 
 use std::fs::File;
 use std::io::{self, Read};
-use std::path::{Path, PathBuf};
-use std::pin::pin;
-use std::sync::{Arc, OnceLock};
+use std::path::Path;
+use std::sync::Arc;
 use std::time::Instant;
 
-use super::bindings::exports::tulpar::plugin::namespace_handler;
 use super::code::{Code, said};
-use super::instance::{Instance, finished};
-use super::metadata::{self, Handler};
-use super::place::Place;
-use super::{CallError, Plugin, Shared};
-use crate::hub;
+use super::describe::{Loaded, describe, warn_of_difference};
+use super::{CallError, Plugin, Shared, metadata};
 use crate::ids::PluginId;
 
 /// The version of the contract that the host speaks.
 pub const CONTRACT: &str = "tulpar:plugin@0.1.0";
-
-const MAX_NAME: usize = 128;
-const MAX_PATH: usize = 256;
-const MAX_LISTED: usize = 32;
-
-/// A plugin, ready to be entered, and what it says of itself.
-pub struct Loaded {
-    /// The plugin.
-    pub plugin: Arc<Plugin>,
-    /// Its file.
-    pub file: PathBuf,
-    /// The namespace it serves.
-    pub namespace: Option<NamespaceDescriptor>,
-    /// The name of the middleware it is.
-    pub middleware: Option<String>,
-}
-
-/// What a plugin says of its namespace.
-pub struct NamespaceDescriptor {
-    /// Its sockets. Their namespace's path begins with the tenant's, when there is one.
-    pub sockets: Arc<hub::Namespace>,
-    /// A name for logs and tables.
-    pub name: String,
-    /// The middlewares that an upgrade passes, in their order.
-    pub middlewares: Vec<String>,
-    /// The subprotocols it speaks; empty: any.
-    pub protocols: Vec<String>,
-}
 
 /// Why a file is not served.
 #[derive(Debug, thiserror::Error)]
@@ -83,8 +50,15 @@ pub enum Refusal {
     #[error("wants an import that is not offered: {0}")]
     Import(String),
     /// It exports none of the handlers.
-    #[error("exports no handler of {CONTRACT}; it exports {0}")]
+    #[error(
+        "exports no handler of {CONTRACT} and no wasi:http/incoming-handler@0.2; it exports {0}"
+    )]
     NoHandler(String),
+    /// It describes a controller without being one.
+    #[error(
+        "exports a controller-handler, but not the wasi:http/incoming-handler that it describes"
+    )]
+    NoController,
     /// A handler of the right name and the wrong shape.
     #[error("does not fit {CONTRACT}: {0}")]
     WrongShape(String),
@@ -131,13 +105,7 @@ pub async fn load(shared: &Arc<Shared>, id: PluginId, file: &Path) -> Result<Loa
     });
     let (code, cached, at_rest) = compiled.await.map_err(io::Error::other)??;
 
-    let plugin = Arc::new(Plugin {
-        id: Arc::new(id),
-        shared: shared.clone(),
-        code,
-        namespace: OnceLock::new(),
-        place: Place::new(),
-    });
+    let plugin = Arc::new(Plugin::new(id, shared, code));
     let loaded = describe(plugin, file).await?;
     warn_of_difference(&loaded, at_rest);
     tracing::debug!(file = %loaded.plugin.id, cached, ms = begun.elapsed().as_millis(), "plugin loaded");
@@ -163,181 +131,5 @@ fn read(path: &Path, limit: u64) -> Result<Vec<u8>, Refusal> {
         Some([b'\0', b'a', b's', b'm', _, _, 0, 0]) => Err(Refusal::CoreModule),
         Some([b'\0', b'a', b's', b'm', ..]) => Ok(content),
         _ => Err(Refusal::NotWasm),
-    }
-}
-
-/// Asks the plugin what it is, in an instance of its own that serves nothing else.
-async fn describe(plugin: Arc<Plugin>, file: &Path) -> Result<Loaded, Refusal> {
-    let mut instance = Instance::new(&plugin).await?;
-    instance.arm();
-    let Instance {
-        mut store,
-        clock,
-        namespace,
-        middleware,
-    } = instance;
-    let asked = async {
-        let namespace = match namespace {
-            Some(guest) => Some(guest.call_describe(&mut store).await?),
-            None => None,
-        };
-        let middleware = match middleware {
-            Some(guest) => Some(guest.call_describe(&mut store).await?),
-            None => None,
-        };
-        wasmtime::error::Ok((namespace, middleware))
-    };
-    let (namespace, middleware) = finished(clock.run(pin!(asked)).await)?;
-    let namespace = namespace.map(|said| mount(&plugin, said)).transpose()?;
-    if let Some(middleware) = &middleware {
-        check_name("the name of a middleware", &middleware.name)?;
-    }
-    if let Some(namespace) = &namespace {
-        // Set once, here; every instance from now on knows its sockets.
-        let _ = plugin.namespace.set(namespace.sockets.clone());
-    }
-    Ok(Loaded {
-        plugin,
-        file: file.to_owned(),
-        namespace,
-        middleware: middleware.map(|middleware| middleware.name),
-    })
-}
-
-fn mount(
-    plugin: &Plugin,
-    said: namespace_handler::Descriptor,
-) -> Result<NamespaceDescriptor, Refusal> {
-    check_path(&said.path)?;
-    check_name("the name of a namespace", &said.name)?;
-    for (what, list) in [
-        ("middlewares", &said.middlewares),
-        ("protocols", &said.protocols),
-    ] {
-        if list.len() > MAX_LISTED {
-            return Err(Refusal::Descriptor(format!(
-                "it lists {} {what}, more than {MAX_LISTED}",
-                list.len()
-            )));
-        }
-    }
-    for name in &said.middlewares {
-        check_name("the name of a middleware", name)?;
-    }
-    for protocol in &said.protocols {
-        if !is_token(protocol) {
-            return Err(Refusal::Descriptor(format!(
-                "{protocol:?} is not the name of a subprotocol (RFC 6455, section 4.1)"
-            )));
-        }
-    }
-    let path = match &plugin.id.tenant {
-        Some(tenant) => format!("/{tenant}{}", said.path),
-        None => said.path,
-    };
-    Ok(NamespaceDescriptor {
-        sockets: Arc::new(hub::Namespace::new(path, &plugin.shared.limits)),
-        name: said.name,
-        middlewares: said.middlewares,
-        protocols: said.protocols,
-    })
-}
-
-fn check_path(path: &str) -> Result<(), Refusal> {
-    let wrong = |why: &str| Err(Refusal::Descriptor(format!("the path {path:?} {why}")));
-    let Some(rest) = path.strip_prefix('/') else {
-        return wrong("does not begin with `/`");
-    };
-    if path.len() > MAX_PATH {
-        return wrong("is over 256 bytes");
-    }
-    if path.contains(['?', '#']) || path.chars().any(|c| c.is_control() || c.is_whitespace()) {
-        return wrong("has a query, a fragment, a space or a control character");
-    }
-    if !rest.is_empty()
-        && rest
-            .split('/')
-            .any(|segment| matches!(segment, "" | "." | ".."))
-    {
-        return wrong("has an empty segment or one of dots");
-    }
-    Ok(())
-}
-
-fn check_name(what: &str, name: &str) -> Result<(), Refusal> {
-    if (1..=MAX_NAME).contains(&name.len()) && !name.chars().any(char::is_control) {
-        return Ok(());
-    }
-    Err(Refusal::Descriptor(format!(
-        "{what} is 1 to {MAX_NAME} bytes without control characters, and not {name:?}"
-    )))
-}
-
-/// A token as HTTP has it (RFC 9110, section 5.6.2).
-fn is_token(text: &str) -> bool {
-    (1..=MAX_NAME).contains(&text.len())
-        && text
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b))
-}
-
-/// Says so when the section at rest tells something else than `describe()` does.
-fn warn_of_difference(loaded: &Loaded, at_rest: Result<Vec<Handler>, metadata::MetadataError>) {
-    let id = &loaded.plugin.id;
-    let at_rest = match at_rest {
-        Ok(handlers) if handlers.is_empty() => return,
-        Ok(handlers) => handlers,
-        Err(error) => return tracing::warn!(plugin = %id, "{error}"),
-    };
-    let tenant = id
-        .tenant
-        .as_ref()
-        .map(|tenant| format!("/{tenant}"))
-        .unwrap_or_default();
-    let namespace = loaded.namespace.iter().map(|namespace| Handler::Namespace {
-        path: namespace.sockets.path()[tenant.len()..].to_owned(),
-        name: namespace.name.clone(),
-        middlewares: namespace.middlewares.clone(),
-        protocols: namespace.protocols.clone(),
-    });
-    let middleware = loaded
-        .middleware
-        .iter()
-        .map(|name| Handler::Middleware { name: name.clone() });
-    let described: Vec<_> = namespace.chain(middleware).collect();
-    if described.len() != at_rest.len()
-        || described.iter().any(|handler| !at_rest.contains(handler))
-    {
-        tracing::warn!(
-            plugin = %id,
-            "the section `{}` does not tell what describe() does, which counts",
-            metadata::SECTION
-        );
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn p2_a_path_is_checked_at_its_limits() {
-        for good in ["/", "/a", "/a/b-c_d", &format!("/{}", "a".repeat(255))] {
-            assert!(check_path(good).is_ok(), "{good}");
-        }
-        for bad in [
-            "", "a", "//", "/a//b", "/a/", "/.", "/a/../b", "/a?b", "/a#b", "/a b", "/a\n",
-        ] {
-            assert!(check_path(bad).is_err(), "{bad:?}");
-        }
-        assert!(check_path(&format!("/{}", "a".repeat(256))).is_err());
-    }
-
-    #[test]
-    fn p2_a_name_is_checked_at_its_limits() {
-        assert!(check_name("it", &"n".repeat(128)).is_ok());
-        for bad in ["", "a\nb", &"n".repeat(129)] {
-            assert!(check_name("it", bad).is_err(), "{bad:?}");
-        }
     }
 }

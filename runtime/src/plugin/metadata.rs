@@ -28,9 +28,41 @@ pub enum Handler {
     },
     /// It decides about requests.
     Middleware {
-        /// The name that namespaces list it by.
+        /// The name that namespaces and controllers list it by.
         name: String,
     },
+    /// It answers HTTP requests.
+    Controller {
+        /// The path that it serves with everything below, below the tenant's.
+        path: String,
+        /// The name for logs and tables.
+        name: String,
+        /// The middlewares that a request passes, in their order.
+        #[serde(default)]
+        middlewares: Vec<String>,
+    },
+    /// It works in the background.
+    Service {
+        /// The name for logs and tables.
+        name: String,
+        /// What it does at times.
+        #[serde(default)]
+        schedules: Vec<ScheduleAtRest>,
+    },
+}
+
+/// What a service does at times: one of the two is there.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct ScheduleAtRest {
+    /// What the service calls it.
+    pub name: String,
+    /// Milliseconds from one run to the next.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub every_ms: Option<u64>,
+    /// A cron expression.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cron: Option<String>,
 }
 
 /// Why a section cannot be read.

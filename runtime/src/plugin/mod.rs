@@ -6,6 +6,7 @@
 //! costs no wake.
 
 pub mod catalog;
+pub mod describe;
 pub mod engine;
 pub mod host;
 pub mod load;
@@ -14,14 +15,18 @@ pub mod metadata;
 mod bindings;
 mod cache;
 mod code;
+mod controller;
 mod instance;
 mod place;
 mod sandbox;
+mod service;
 
+use std::collections::BTreeMap;
 use std::pin::pin;
 use std::sync::{Arc, OnceLock};
 
 use hyper::http::{HeaderMap, StatusCode};
+use tokio::sync::Semaphore;
 use wasmtime::Engine;
 use wasmtime::component::{Linker, Resource};
 
@@ -29,15 +34,20 @@ use self::bindings::exports::tulpar::plugin::middleware_handler;
 use self::bindings::tulpar::plugin::types;
 use self::cache::Cache;
 use self::code::{Code, Codes};
+pub use self::controller::ResponseSender;
 use self::host::{ContextHandle, HostState, RequestContext};
-use self::instance::{Entry, Instance};
+use self::instance::{Entry, Guest, Instance};
 use self::place::Place;
+use self::sandbox::Deadline;
 pub use self::sandbox::Overrun;
+pub use self::service::Job;
 use crate::backplane::Backplane;
-use crate::config::{Config, Limits};
+use crate::config::{Config, Limits, PluginSettings};
 use crate::hub::{self, Socket};
 use crate::ids::PluginId;
 use crate::message::{CloseEvent, Message};
+use crate::store::{self, Stores};
+use crate::ulak::{Sender, Ulak};
 
 /// The largest body of a middleware's response, in bytes.
 const MAX_RESPONSE_BODY: usize = 1 << 20;
@@ -49,7 +59,11 @@ pub struct Shared {
     cache: Cache,
     codes: Codes,
     limits: Limits,
-    backplane: Box<dyn Backplane>,
+    backplane: Arc<dyn Backplane>,
+    ulak: Arc<Ulak>,
+    stores: Stores,
+    /// What the configuration gives to single plugins.
+    settings: BTreeMap<String, Arc<PluginSettings>>,
 }
 
 impl Shared {
@@ -57,14 +71,28 @@ impl Shared {
     ///
     /// # Errors
     /// The engine cannot be set up, see [`engine::new`].
-    pub fn new(config: &Config, backplane: Box<dyn Backplane>) -> anyhow::Result<Arc<Self>> {
+    pub fn new(
+        config: &Config,
+        backplane: Arc<dyn Backplane>,
+        ulak: Arc<Ulak>,
+    ) -> anyhow::Result<Arc<Self>> {
         let engine = engine::new(&config.limits)?;
+        let limits = store::Limits {
+            tenant_bytes: config.limits.store_bytes,
+            value_bytes: config.limits.store_value_bytes,
+        };
+        let settings = config.plugin.iter();
         Ok(Arc::new(Self {
             linker: engine::linker(&engine)?,
             cache: Cache::new(&config.cache, config.limits.cache_bytes, &engine),
             codes: Codes::default(),
             limits: config.limits.clone(),
             backplane,
+            ulak,
+            stores: Stores::new(&config.store, limits),
+            settings: settings
+                .map(|(name, given)| (name.clone(), Arc::new(given.clone())))
+                .collect(),
             engine,
         }))
     }
@@ -80,9 +108,18 @@ pub struct Plugin {
     id: Arc<PluginId>,
     shared: Arc<Shared>,
     code: Arc<Code>,
+    /// What the configuration gives to it.
+    settings: Arc<PluginSettings>,
+    /// The namespaces that it may address.
+    sender: Sender,
     /// The sockets of its namespace; set once it has said that it has one.
     namespace: OnceLock<Arc<hub::Namespace>>,
-    place: Place<Box<Instance>>,
+    /// The instance for the events of a namespace and the requests of a middleware.
+    events: Place<Box<Instance>>,
+    /// The instance for the jobs of a service.
+    jobs: Place<Box<Instance>>,
+    /// How many requests its controller can take on at the moment.
+    requests: Arc<Semaphore>,
 }
 
 /// What happens to a socket.
@@ -141,10 +178,41 @@ fn trap(error: &wasmtime::Error) -> String {
 }
 
 impl Plugin {
+    /// A plugin of this code that has not said yet what it is.
+    fn new(id: PluginId, shared: &Arc<Shared>, code: Arc<Code>) -> Self {
+        Self {
+            code,
+            settings: shared.settings.get(&id.key()).cloned().unwrap_or_default(),
+            sender: shared.ulak.sender(id.tenant.as_deref()),
+            shared: shared.clone(),
+            namespace: OnceLock::new(),
+            events: Place::new(),
+            jobs: Place::new(),
+            requests: Arc::new(Semaphore::new(shared.limits.requests)),
+            id: Arc::new(id),
+        }
+    }
+
     /// Which plugin it is.
     #[must_use]
     pub fn id(&self) -> &PluginId {
         &self.id
+    }
+
+    /// What it may use.
+    #[must_use]
+    pub fn limits(&self) -> &Limits {
+        &self.shared.limits
+    }
+
+    /// A permit is one request that its controller can take on.
+    #[must_use]
+    pub fn requests(&self) -> Arc<Semaphore> {
+        self.requests.clone()
+    }
+
+    fn event_deadline(&self) -> Deadline {
+        Deadline::of_event(&self.shared.limits)
     }
 
     /// Tells the namespace's handler what has happened to a socket.
@@ -154,12 +222,14 @@ impl Plugin {
     /// # Errors
     /// The handler returned an error, trapped or took too long.
     pub async fn handle(&self, socket: &Arc<Socket>, event: Event<'_>) -> Result<(), CallError> {
-        let mut entry = Entry::new(self).await?;
+        let mut entry = Entry::new(self, &self.events, self.event_deadline()).await?;
         let Instance {
             store,
             clock,
-            namespace: Some(guest),
-            ..
+            guest: Guest {
+                namespace: Some(guest),
+                ..
+            },
         } = &mut *entry.instance
         else {
             return Err(CallError::NotExported("namespace-handler"));
@@ -201,12 +271,14 @@ impl Plugin {
         &self,
         request: Box<RequestContext>,
     ) -> Result<(Verdict, Box<RequestContext>), CallError> {
-        let mut entry = Entry::new(self).await?;
+        let mut entry = Entry::new(self, &self.events, self.event_deadline()).await?;
         let Instance {
             store,
             clock,
-            middleware: Some(guest),
-            ..
+            guest: Guest {
+                middleware: Some(guest),
+                ..
+            },
         } = &mut *entry.instance
         else {
             return Err(CallError::NotExported("middleware-handler"));

@@ -13,8 +13,10 @@ use tulpar_runtime::config::Config;
 use tulpar_runtime::hub::{self, Audience, Frame, Namespace, Socket};
 use tulpar_runtime::ids::{NodeId, PluginId, SocketId};
 use tulpar_runtime::message::Message;
-use tulpar_runtime::plugin::load::{Loaded, load};
+use tulpar_runtime::plugin::describe::Loaded;
+use tulpar_runtime::plugin::load::load;
 use tulpar_runtime::plugin::{Event, Shared};
+use tulpar_runtime::ulak::Ulak;
 
 const PLUGIN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../plugins/echo.wasm");
 const TEXT: Message<'_> =
@@ -39,7 +41,8 @@ fn shared(runtime: &Runtime) -> Arc<Shared> {
         cache: Path::new(env!("CARGO_TARGET_TMPDIR")).join("cache"),
         ..Config::default()
     };
-    Shared::new(&config, Box::new(Local)).expect("the sandbox can be set up")
+    let ulak = Arc::new(Ulak::new(Arc::new(Local), false));
+    Shared::new(&config, Arc::new(Local), ulak).expect("the sandbox can be set up")
 }
 
 fn plugin(runtime: &Runtime, shared: &Arc<Shared>) -> Loaded {

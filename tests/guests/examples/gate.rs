@@ -10,7 +10,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use tulpar_test_guests::mould;
 
-wit_bindgen::generate!({ world: "middleware", path: "../../wit" });
+wit_bindgen::generate!({ world: "middleware", path: "../../wit", generate_all });
 
 use crate::tulpar::plugin::types::Header;
 use exports::tulpar::plugin::middleware_handler::{Context, Descriptor, Guest, Response, Verdict};

@@ -6,7 +6,7 @@
 
 use tulpar_test_guests::mould;
 
-wit_bindgen::generate!({ world: "namespace", path: "../../wit" });
+wit_bindgen::generate!({ world: "namespace", path: "../../wit", generate_all });
 
 use exports::tulpar::plugin::namespace_handler::{CloseEvent, Descriptor, Guest, Message, Socket};
 

@@ -8,6 +8,8 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 use tulpar::prelude::*;
 
+use crate::reach::{self, Call};
+
 /// What a command that has nothing to tell answers.
 const DONE: &str = "done";
 
@@ -142,6 +144,10 @@ enum What {
     Environment,
     /// The errors of reading a file, writing one and listing a folder.
     Reach,
+    /// Calls the host.
+    Call {
+        call: Call,
+    },
 }
 
 /// A message as a command writes it.
@@ -333,7 +339,8 @@ impl Commanded {
                     .collect();
                 json!([all, std::env::args().collect::<Vec<_>>()])
             }
-            What::Reach => reach(),
+            What::Reach => files(),
+            What::Call { call } => reach::obey(call)?,
         })
     }
 }
@@ -439,7 +446,7 @@ fn random() -> u64 {
     RandomState::new().hash_one(0)
 }
 
-fn reach() -> Value {
+fn files() -> Value {
     let read = std::fs::read("/etc/hostname").map(drop);
     let written = std::fs::write("out.txt", "x");
     let listed = std::fs::read_dir("/").map(drop);

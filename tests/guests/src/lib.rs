@@ -2,5 +2,6 @@
 
 pub mod commands;
 pub mod mould;
+pub mod reach;
 
 pub use serde_json::Value;

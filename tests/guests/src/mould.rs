@@ -20,6 +20,8 @@ pub struct Descriptor {
     pub middlewares: Vec<String>,
     /// The subprotocols that a namespace lists.
     pub protocols: Vec<String>,
+    /// The schedules of a service: a name, and milliseconds or a cron expression.
+    pub schedules: Vec<(String, String)>,
     /// What happens instead of an answer: `loop` or `panic`.
     pub instead: String,
     /// A header that a middleware adds to each response, as name and value.

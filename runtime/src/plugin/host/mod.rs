@@ -1,28 +1,38 @@
 //! The host functions, one file per imported interface, and the state they work on: one for each instance.
 //!
-//! A host function never waits and never calls back into a guest. It looks things up in the hub, queues frames, and
-//! answers.
+//! A host function never calls back into a guest. It looks things up in the hub, queues frames, and answers. What it
+//! waits for, the store's disk and other hosts, counts as the guest's time.
 
+mod config;
 mod http;
+mod keyvalue;
 mod log;
+mod outgoing;
 mod output;
 mod rooms;
 mod sockets;
+mod ulak;
 
 use std::sync::Arc;
 
 use wasmtime_wasi::{ResourceTable, WasiCtx, WasiCtxView, WasiView};
+use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
 pub(super) use self::http::response_header;
 pub use self::http::{ContextHandle, RequestContext};
+pub use self::keyvalue::BucketHandle;
+use self::keyvalue::Buckets;
+use self::outgoing::Outgoing;
 pub(super) use self::sockets::Handles;
 pub use self::sockets::SocketHandle;
-use super::Shared;
 use super::bindings::tulpar::plugin::types;
-use super::sandbox::{Clock, Limiter};
+use super::sandbox::{Clock, Deadline, Limiter};
+use super::{Plugin, Shared};
+use crate::config::PluginSettings;
 use crate::hub;
 use crate::ids::PluginId;
 use crate::message::Message;
+use crate::ulak::Sender;
 
 /// The most JSON a plugin may attach to one connection, in bytes.
 pub const MAX_VALUES: usize = 64 << 10;
@@ -38,32 +48,41 @@ pub struct HostState {
     pub(super) limiter: Limiter,
     pub(super) clock: Clock,
     plugin: Arc<PluginId>,
+    settings: Arc<PluginSettings>,
+    sender: Sender,
+    buckets: Buckets,
+    outgoing: Outgoing,
     wasi: WasiCtx,
+    http: WasiHttpCtx,
     table: ResourceTable,
 }
 
 impl HostState {
-    pub(super) fn new(
-        plugin: Arc<PluginId>,
-        shared: Arc<Shared>,
-        namespace: Option<Arc<hub::Namespace>>,
-    ) -> Self {
+    /// The state of a new instance, each of whose calls may take as long as `deadline` says.
+    pub(super) fn new(plugin: &Plugin, deadline: Deadline) -> Self {
+        let limits = &plugin.shared.limits;
+        let id = &plugin.id;
         let mut table = ResourceTable::new();
-        table.set_max_capacity(shared.limits.handles);
+        table.set_max_capacity(limits.handles);
         let wasi = WasiCtx::builder()
-            .stdout(output::Lines::new(plugin.clone(), tracing::Level::INFO))
-            .stderr(output::Lines::new(plugin.clone(), tracing::Level::WARN))
+            .stdout(output::Lines::new(id.clone(), tracing::Level::INFO))
+            .stderr(output::Lines::new(id.clone(), tracing::Level::WARN))
             .build();
         Self {
-            namespace,
-            handles: Handles::new(shared.limits.handles),
+            namespace: plugin.namespace.get().cloned(),
+            handles: Handles::new(limits.handles),
             request: None,
-            limiter: Limiter::new(shared.limits.instance_memory_bytes),
-            clock: Clock::new(shared.limits.deadline_ms),
-            plugin,
+            limiter: Limiter::new(limits.instance_memory_bytes),
+            clock: Clock::new(deadline),
+            settings: plugin.settings.clone(),
+            sender: plugin.sender.clone(),
+            buckets: Buckets::new(limits.handles),
+            outgoing: Outgoing::new(id.clone(), plugin.settings.clone()),
             wasi,
+            http: WasiHttpCtx::new(),
             table,
-            shared,
+            plugin: id.clone(),
+            shared: plugin.shared.clone(),
         }
     }
 
@@ -102,6 +121,16 @@ impl WasiView for HostState {
         WasiCtxView {
             ctx: &mut self.wasi,
             table: &mut self.table,
+        }
+    }
+}
+
+impl WasiHttpView for HostState {
+    fn http(&mut self) -> WasiHttpCtxView<'_> {
+        WasiHttpCtxView {
+            ctx: &mut self.http,
+            table: &mut self.table,
+            hooks: &mut self.outgoing,
         }
     }
 }

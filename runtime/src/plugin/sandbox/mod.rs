@@ -3,5 +3,5 @@
 pub(crate) mod deadline;
 pub(crate) mod limiter;
 
-pub use deadline::{Clock, Overrun};
+pub use deadline::{Clock, Deadline, Overrun};
 pub use limiter::Limiter;

@@ -52,7 +52,7 @@ fn main() -> anyhow::Result<()> {
             [("/echo", Box::new(Echo)), ("/room", Box::new(Room))];
         for (path, handler) in handlers {
             let sockets = hub::Namespace::new(path.into(), &config.limits);
-            router.mount(Namespace::native(sockets, handler), Vec::new());
+            router.mount(Namespace::native(sockets, handler), Vec::new(), None);
         }
         let server = Arc::new(Server::new(NodeId::random()?, &config, router));
         let listener = tokio::net::TcpListener::bind(config.listen).await?;

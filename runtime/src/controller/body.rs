@@ -1,0 +1,202 @@
+//! The bodies of a request and its response, bounded, and what their ends mean.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use hyper::Response;
+use hyper::body::{Body, Frame, SizeHint};
+use hyper::header;
+use wasmtime_wasi_http::Error;
+use wasmtime_wasi_http::p2::body::HyperOutgoingBody;
+
+use crate::plugin::Plugin;
+
+/// What those who have to do with a request tell each other.
+#[derive(Clone, Default)]
+pub(super) struct Course {
+    /// The request's body was over its bound.
+    pub(super) too_large: Flag,
+    /// The controller has failed.
+    pub(super) broken: Flag,
+    /// Nobody reads the response any more.
+    pub(super) abandoned: Flag,
+}
+
+/// Something that has happened or not.
+#[derive(Clone, Default)]
+pub(super) struct Flag(Arc<AtomicBool>);
+
+impl Flag {
+    pub(super) fn set(&self) {
+        self.0.store(true, Ordering::Release);
+    }
+
+    pub(super) fn is_set(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
+}
+
+/// Held by who waits for a response and then by its body. Dropped before the end, it tells that nobody does any more.
+pub(super) struct Listener(pub(super) Course);
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        self.0.abandoned.set();
+    }
+}
+
+/// The body of a request, bounded.
+pub(super) struct RequestBody<B> {
+    body: Pin<Box<Limited<B>>>,
+    course: Course,
+}
+
+impl<B> RequestBody<B> {
+    /// At most `limit` bytes of a body.
+    pub(super) fn new(body: B, limit: usize, course: &Course) -> Self {
+        Self {
+            body: Box::pin(Limited::new(body, limit)),
+            course: course.clone(),
+        }
+    }
+}
+
+impl<B> Body for RequestBody<B>
+where
+    B: Body<Data = Bytes>,
+    B::Error: std::error::Error + Send + Sync + 'static,
+{
+    type Data = Bytes;
+    type Error = Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        let frame = ready!(self.body.as_mut().poll_frame(cx));
+        Poll::Ready(frame.map(|frame| {
+            frame.map_err(|error| match error.downcast::<LengthLimitError>() {
+                Ok(_) => {
+                    self.course.too_large.set();
+                    Error::HttpRequestBodySize(None)
+                }
+                Err(error) => Error::InternalError(Some(error.to_string())),
+            })
+        }))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+/// The body of a controller's response, bounded. When its controller fails it breaks off, so that nobody takes what there
+/// is for the whole.
+pub struct ResponseBody {
+    /// None when nobody wants it.
+    body: Option<Limited<HyperOutgoingBody>>,
+    /// Bytes that are still to come, when it was said how many there are.
+    left: Option<u64>,
+    plugin: Arc<Plugin>,
+    listener: Listener,
+}
+
+impl ResponseBody {
+    /// What a plugin answers, with its body bounded.
+    pub(super) fn of(
+        plugin: &Arc<Plugin>,
+        response: Response<HyperOutgoingBody>,
+        listener: Listener,
+    ) -> Response<Self> {
+        let length = response.headers().get(header::CONTENT_LENGTH);
+        let left = length.and_then(|length| length.to_str().ok()?.parse().ok());
+        response.map(|body| Self {
+            body: Some(Limited::new(body, plugin.limits().response_body_bytes)),
+            left,
+            plugin: plugin.clone(),
+            listener,
+        })
+    }
+
+    /// The body of an answer to HEAD: the controller writes it, and it goes nowhere.
+    pub(super) fn for_nobody(mut self) -> Self {
+        let unwanted = self.body.take();
+        // It ends when the controller does, at its deadline if not before.
+        tokio::spawn(async move {
+            let mut unwanted = unwanted;
+            while let Some(body) = &mut unwanted
+                && let Some(Ok(_)) = body.frame().await
+            {}
+        });
+        self
+    }
+
+    fn warn(&self, error: &(dyn std::error::Error + 'static)) {
+        let plugin = self.plugin.id();
+        if error.is::<LengthLimitError>() {
+            let limit = self.plugin.limits().response_body_bytes;
+            tracing::warn!(
+                %plugin,
+                "controller: its response is over {limit} bytes (limits.response-body-bytes)"
+            );
+        } else {
+            tracing::warn!(%plugin, "controller: its response broke off: {error}");
+        }
+    }
+}
+
+impl Body for ResponseBody {
+    type Data = Bytes;
+    type Error = Box<dyn std::error::Error + Send + Sync>;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        let Some(body) = &mut self.body else {
+            return Poll::Ready(None);
+        };
+        let frame = ready!(Pin::new(body).poll_frame(cx));
+        match &frame {
+            Some(Err(error)) => self.warn(&**error),
+            // The log has the reason.
+            None if self.listener.0.broken.is_set() => {
+                return Poll::Ready(Some(Err("the controller failed in its response".into())));
+            }
+            None => self.left = Some(0),
+            Some(Ok(frame)) => {
+                let length = frame.data_ref().map_or(0, |data| data.len() as u64);
+                self.left = self.left.map(|left| left.saturating_sub(length));
+            }
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.as_ref().is_some_and(Body::is_end_stream)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.as_ref().map(Body::size_hint).unwrap_or_default()
+    }
+}
+
+impl Drop for ResponseBody {
+    fn drop(&mut self) {
+        if self.body.is_none() || self.left == Some(0) {
+            // All of it was read: what fails from now on is the controller's own failure.
+            self.listener.0 = Course::default();
+        } else {
+            // Before the controller sees that what it writes is not read.
+            self.listener.0.abandoned.set();
+        }
+    }
+}

@@ -1,0 +1,139 @@
+//! Whose a request is, and what it passes on its way there.
+
+use std::convert::Infallible;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use hyper::body::Incoming;
+use hyper::http::request::Parts;
+use hyper::{Method, Request, Response};
+
+use super::respond::{self, Answer};
+use super::router::{ControllerRoute, Route};
+use super::{Busy, Server, handshake, page};
+use crate::middleware;
+use crate::plugin::host::RequestContext;
+use crate::plugin::{Plugin, Verdict};
+
+/// What a chain of middlewares that let a request pass has attached to it: the values, as JSON.
+type Values = Option<Arc<str>>;
+
+/// Answers one request. When the answer is 101 the connection goes on as a socket, which counts as `busy` to its end.
+pub(super) async fn answer(
+    server: Arc<Server>,
+    remote: IpAddr,
+    busy: Busy,
+    request: Request<Incoming>,
+) -> Result<Answer, Infallible> {
+    let router = server.router();
+    let path = request.uri().path();
+    let is_upgrade = request.method() == Method::GET && handshake::is_wanted(request.headers());
+    Ok(match (router.find(path), router.find_controller(path)) {
+        (Some(route), controller) if is_upgrade || controller.is_none() => {
+            to_namespace(&server, remote, busy, route, request).await
+        }
+        (_, Some(route)) => to_controller(remote, route, request).await,
+        _ if server.dev && path == "/" && request.method() == Method::GET => {
+            respond::html(page::render(&router))
+        }
+        _ => respond::not_found(),
+    })
+}
+
+async fn to_namespace(
+    server: &Arc<Server>,
+    remote: IpAddr,
+    busy: Busy,
+    route: &Route,
+    request: Request<Incoming>,
+) -> Answer {
+    if request.method() != Method::GET {
+        return respond::not_found();
+    }
+    let is_upgrade = handshake::is_wanted(request.headers());
+    if is_upgrade && let Err(answer) = handshake::check(&request) {
+        return *answer;
+    }
+    behind_middlewares(
+        &route.middlewares,
+        remote,
+        request,
+        async |request, values| {
+            if !is_upgrade {
+                return respond::upgrade_required();
+            }
+            match handshake::upgrade(server, remote, busy, &route.namespace, values, request) {
+                Ok(answer) => answer,
+                Err(answer) => *answer,
+            }
+        },
+    )
+    .await
+}
+
+async fn to_controller(
+    remote: IpAddr,
+    route: &ControllerRoute,
+    request: Request<Incoming>,
+) -> Answer {
+    behind_middlewares(
+        &route.middlewares,
+        remote,
+        request,
+        async |request, values| match route.controller.answer(request, values.as_deref()).await {
+            Ok(response) => respond::streamed(response),
+            Err(failure) => respond::failure(failure),
+        },
+    )
+    .await
+}
+
+/// Answers a request with what the middlewares respond, or else with what there is behind them. The headers that they
+/// add go into the answer, whoever gives it.
+async fn behind_middlewares(
+    chain: &[Arc<Plugin>],
+    remote: IpAddr,
+    request: Request<Incoming>,
+    behind: impl AsyncFnOnce(Request<Incoming>, Values) -> Answer,
+) -> Answer {
+    if chain.is_empty() {
+        return behind(request, None).await;
+    }
+    let (parts, body) = request.into_parts();
+    let Some((verdict, context)) = decide(chain, remote, &parts).await else {
+        return respond::internal_error();
+    };
+    let (values, added) = context.into_parts();
+    let mut answer = match verdict {
+        Verdict::Next => behind(Request::from_parts(parts, body), values).await,
+        Verdict::Respond {
+            status,
+            headers,
+            body,
+        } => {
+            let mut answer = Response::new(respond::whole(body));
+            *answer.status_mut() = status;
+            *answer.headers_mut() = headers;
+            answer
+        }
+    };
+    for (name, value) in &added {
+        answer.headers_mut().append(name, value.clone());
+    }
+    answer
+}
+
+/// What the middlewares decide; none when one failed.
+async fn decide(
+    chain: &[Arc<Plugin>],
+    remote: IpAddr,
+    parts: &Parts,
+) -> Option<(Verdict, Box<RequestContext>)> {
+    let context = Box::new(RequestContext::new(parts, remote));
+    let chain = chain.to_vec();
+    // In a task of its own, because this one is dropped when the client hangs up, and the middleware must not be.
+    let decided = tokio::spawn(crate::hub::in_turns(async move {
+        middleware::run(&chain, context).await
+    }));
+    decided.await.ok()?.ok()
+}

@@ -1,0 +1,457 @@
+//! What a plugin says of itself: asked, and checked against the rules of the contract.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::Utc;
+use croner::Cron;
+use croner::parser::{CronParser, Seconds, Year};
+
+use super::Plugin;
+use super::bindings::exports::tulpar::plugin::{
+    controller_handler, namespace_handler, service_handler,
+};
+use super::instance::{Guest, Instance, finished};
+use super::load::Refusal;
+use super::metadata::{self, Handler, ScheduleAtRest};
+use crate::hub;
+
+const MAX_NAME: usize = 128;
+const MAX_LISTED: usize = 32;
+/// The shortest time between two runs of a schedule. What wants to be done more often belongs into one run.
+const MIN_EVERY: Duration = Duration::from_millis(10);
+/// The longest, 366 days. A timer does not reach further than some years.
+const MAX_EVERY: Duration = Duration::from_secs(366 * 24 * 3600);
+
+/// A plugin, ready to be entered, and what it says of itself.
+pub struct Loaded {
+    /// The plugin.
+    pub plugin: Arc<Plugin>,
+    /// Its file.
+    pub file: PathBuf,
+    /// The namespace it serves.
+    pub namespace: Option<NamespaceDescriptor>,
+    /// The name of the middleware it is.
+    pub middleware: Option<String>,
+    /// The controller it is.
+    pub controller: Option<ControllerDescriptor>,
+    /// The service it is.
+    pub service: Option<ServiceDescriptor>,
+}
+
+/// What a plugin says of its namespace.
+pub struct NamespaceDescriptor {
+    /// Its sockets. Their namespace's path begins with the tenant's, when there is one.
+    pub sockets: Arc<hub::Namespace>,
+    /// A name for logs and tables.
+    pub name: String,
+    /// The middlewares that an upgrade passes, in their order.
+    pub middlewares: Vec<String>,
+    /// The subprotocols it speaks; empty: any.
+    pub protocols: Vec<String>,
+}
+
+/// What a plugin says of its controller.
+pub struct ControllerDescriptor {
+    /// The path that it serves with everything below. It begins with the tenant's, when there is one, and does not end in
+    /// `/`, so that it is empty for everything.
+    pub mount: String,
+    /// A name for logs and tables.
+    pub name: String,
+    /// The middlewares that a request passes, in their order.
+    pub middlewares: Vec<String>,
+}
+
+/// What a plugin says of its service.
+pub struct ServiceDescriptor {
+    /// A name for logs and tables.
+    pub name: String,
+    /// What is to be done at times.
+    pub schedules: Vec<Schedule>,
+}
+
+/// Something that a service does at times.
+#[derive(Clone, Debug)]
+pub struct Schedule {
+    /// What the service calls it.
+    pub name: String,
+    /// When it is to be done.
+    pub timing: Timing,
+}
+
+/// When something is to be done.
+#[derive(Clone, Debug)]
+pub enum Timing {
+    /// Each time that so much has passed.
+    Every(Duration),
+    /// At the times of a cron expression, in UTC.
+    Cron {
+        /// As it was written.
+        expression: String,
+        /// What it means.
+        cron: Box<Cron>,
+    },
+}
+
+/// Asks the plugin what it is, in an instance of its own that serves nothing else.
+pub(super) async fn describe(plugin: Arc<Plugin>, file: &Path) -> Result<Loaded, Refusal> {
+    let mut instance = Instance::new(&plugin, plugin.event_deadline()).await?;
+    instance.arm();
+    let Instance {
+        mut store,
+        clock,
+        guest:
+            Guest {
+                namespace,
+                middleware,
+                service,
+                controller,
+                incoming,
+            },
+    } = instance;
+    let asked = async {
+        let namespace = match namespace {
+            Some(guest) => Some(guest.call_describe(&mut store).await?),
+            None => None,
+        };
+        let middleware = match middleware {
+            Some(guest) => Some(guest.call_describe(&mut store).await?),
+            None => None,
+        };
+        let service = match service {
+            Some(guest) => Some(guest.call_describe(&mut store).await?),
+            None => None,
+        };
+        let controller = match controller {
+            Some(guest) => Some(guest.call_describe(&mut store).await?),
+            None => None,
+        };
+        wasmtime::error::Ok((namespace, middleware, service, controller))
+    };
+    let (namespace, middleware, service, controller) = finished(clock.run(pin!(asked)).await)?;
+    if let Some(middleware) = &middleware {
+        check_name("the name of a middleware", &middleware.name)?;
+    }
+    let namespace = namespace.map(|said| mount(&plugin, said)).transpose()?;
+    if let Some(namespace) = &namespace {
+        // Set once, here; every instance from now on knows its sockets.
+        let _ = plugin.namespace.set(namespace.sockets.clone());
+    }
+    let controller = match controller {
+        Some(said) => Some(mount_controller(&plugin, said)?),
+        None => incoming.map(|_| mount_by_name(&plugin)).transpose()?,
+    };
+    Ok(Loaded {
+        namespace,
+        middleware: middleware.map(|middleware| middleware.name),
+        controller,
+        service: service.map(check_service).transpose()?,
+        file: file.to_owned(),
+        plugin,
+    })
+}
+
+fn mount(
+    plugin: &Plugin,
+    said: namespace_handler::Descriptor,
+) -> Result<NamespaceDescriptor, Refusal> {
+    check_path(&said.path)?;
+    check_name("the name of a namespace", &said.name)?;
+    check_middlewares(&said.middlewares)?;
+    check_length("protocols", said.protocols.len())?;
+    for protocol in &said.protocols {
+        if !is_token(protocol) {
+            return Err(Refusal::Descriptor(format!(
+                "{protocol:?} is not the name of a subprotocol (RFC 6455, section 4.1)"
+            )));
+        }
+    }
+    let path = below_tenant(plugin, &said.path);
+    Ok(NamespaceDescriptor {
+        sockets: Arc::new(hub::Namespace::new(path, &plugin.shared.limits)),
+        name: said.name,
+        middlewares: said.middlewares,
+        protocols: said.protocols,
+    })
+}
+
+fn mount_controller(
+    plugin: &Plugin,
+    said: controller_handler::Descriptor,
+) -> Result<ControllerDescriptor, Refusal> {
+    check_path(&said.path)?;
+    check_name("the name of a controller", &said.name)?;
+    check_middlewares(&said.middlewares)?;
+    Ok(ControllerDescriptor {
+        mount: mount_of(plugin, &said.path),
+        name: said.name,
+        middlewares: said.middlewares,
+    })
+}
+
+/// A controller that says nothing of itself, as one of another origin, is found at its file's name.
+fn mount_by_name(plugin: &Plugin) -> Result<ControllerDescriptor, Refusal> {
+    let name = &plugin.id.name;
+    let path = format!("/{name}");
+    if let Some(problem) = hub::Namespace::path_problem(&path) {
+        return Err(Refusal::Name(format!(
+            "the path of a controller that names none is its file's name, and {path:?} {problem}"
+        )));
+    }
+    check_name("the name of a controller", name)?;
+    Ok(ControllerDescriptor {
+        mount: mount_of(plugin, &path),
+        name: name.clone(),
+        middlewares: Vec::new(),
+    })
+}
+
+fn below_tenant(plugin: &Plugin, path: &str) -> String {
+    match &plugin.id.tenant {
+        Some(tenant) => format!("/{tenant}{path}"),
+        None => path.to_owned(),
+    }
+}
+
+fn mount_of(plugin: &Plugin, path: &str) -> String {
+    below_tenant(plugin, path).trim_end_matches('/').to_owned()
+}
+
+fn check_service(said: service_handler::Descriptor) -> Result<ServiceDescriptor, Refusal> {
+    check_name("the name of a service", &said.name)?;
+    check_length("schedules", said.schedules.len())?;
+    let mut names = BTreeSet::new();
+    let mut schedules = Vec::new();
+    for schedule in said.schedules {
+        check_name("the name of a schedule", &schedule.name)?;
+        let timing = check_timing(&schedule)?;
+        if !names.insert(schedule.name.clone()) {
+            return Err(Refusal::Descriptor(format!(
+                "two schedules are called {:?}",
+                schedule.name
+            )));
+        }
+        schedules.push(Schedule {
+            name: schedule.name,
+            timing,
+        });
+    }
+    Ok(ServiceDescriptor {
+        name: said.name,
+        schedules,
+    })
+}
+
+fn check_timing(schedule: &service_handler::Schedule) -> Result<Timing, Refusal> {
+    let wrong =
+        |why: String| Refusal::Descriptor(format!("the schedule {:?} {why}", schedule.name));
+    match &schedule.timing {
+        service_handler::Timing::EveryMs(ms) => {
+            let every = Duration::from_millis(*ms);
+            if (MIN_EVERY..=MAX_EVERY).contains(&every) {
+                return Ok(Timing::Every(every));
+            }
+            Err(wrong(format!(
+                "is every {ms} ms; it must be every {} to {} ms",
+                MIN_EVERY.as_millis(),
+                MAX_EVERY.as_millis()
+            )))
+        }
+        service_handler::Timing::Cron(expression) => {
+            check_name("a cron expression", expression)?;
+            let parser = CronParser::builder()
+                .seconds(Seconds::Optional)
+                .year(Year::Disallowed)
+                .build();
+            let cron = parser.parse(expression).map_err(|error| {
+                wrong(format!("has the cron expression {expression:?}: {error}"))
+            })?;
+            if cron.find_next_occurrence(&Utc::now(), false).is_err() {
+                return Err(wrong(format!(
+                    "has a time that never comes: {expression:?}"
+                )));
+            }
+            Ok(Timing::Cron {
+                expression: expression.clone(),
+                cron: Box::new(cron),
+            })
+        }
+    }
+}
+
+fn check_path(path: &str) -> Result<(), Refusal> {
+    match hub::Namespace::path_problem(path) {
+        Some(problem) => Err(Refusal::Descriptor(format!("the path {path:?} {problem}"))),
+        None => Ok(()),
+    }
+}
+
+fn check_name(what: &str, name: &str) -> Result<(), Refusal> {
+    if (1..=MAX_NAME).contains(&name.len()) && !name.chars().any(char::is_control) {
+        return Ok(());
+    }
+    Err(Refusal::Descriptor(format!(
+        "{what} is 1 to {MAX_NAME} bytes without control characters, and not {name:?}"
+    )))
+}
+
+fn check_middlewares(names: &[String]) -> Result<(), Refusal> {
+    check_length("middlewares", names.len())?;
+    names
+        .iter()
+        .try_for_each(|name| check_name("the name of a middleware", name))
+}
+
+fn check_length(what: &str, length: usize) -> Result<(), Refusal> {
+    if length <= MAX_LISTED {
+        return Ok(());
+    }
+    Err(Refusal::Descriptor(format!(
+        "it lists {length} {what}, more than {MAX_LISTED}"
+    )))
+}
+
+/// A token as HTTP has it (RFC 9110, section 5.6.2).
+fn is_token(text: &str) -> bool {
+    (1..=MAX_NAME).contains(&text.len())
+        && text
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b))
+}
+
+/// Says so when the section at rest tells something else than `describe()` does.
+pub(super) fn warn_of_difference(
+    loaded: &Loaded,
+    at_rest: Result<Vec<Handler>, metadata::MetadataError>,
+) {
+    let id = &loaded.plugin.id;
+    let at_rest = match at_rest {
+        Ok(handlers) if handlers.is_empty() => return,
+        Ok(handlers) => handlers,
+        Err(error) => return tracing::warn!(plugin = %id, "{error}"),
+    };
+    let described = at_rest_of(loaded);
+    if described.len() != at_rest.len()
+        || described.iter().any(|handler| !at_rest.contains(handler))
+    {
+        tracing::warn!(
+            plugin = %id,
+            "the section `{}` does not tell what describe() does, which counts",
+            metadata::SECTION
+        );
+    }
+}
+
+/// What the section at rest should tell of a plugin.
+fn at_rest_of(loaded: &Loaded) -> Vec<Handler> {
+    let tenant = loaded
+        .plugin
+        .id
+        .tenant
+        .as_ref()
+        .map(|tenant| format!("/{tenant}"))
+        .unwrap_or_default();
+    let namespace = loaded.namespace.iter().map(|namespace| Handler::Namespace {
+        path: namespace.sockets.path()[tenant.len()..].to_owned(),
+        name: namespace.name.clone(),
+        middlewares: namespace.middlewares.clone(),
+        protocols: namespace.protocols.clone(),
+    });
+    let middleware = loaded
+        .middleware
+        .iter()
+        .map(|name| Handler::Middleware { name: name.clone() });
+    let controller = loaded.controller.iter().map(|controller| {
+        let path = &controller.mount[tenant.len()..];
+        Handler::Controller {
+            path: if path.is_empty() { "/" } else { path }.to_owned(),
+            name: controller.name.clone(),
+            middlewares: controller.middlewares.clone(),
+        }
+    });
+    let service = loaded.service.iter().map(|service| Handler::Service {
+        name: service.name.clone(),
+        schedules: service.schedules.iter().map(ScheduleAtRest::from).collect(),
+    });
+    namespace
+        .chain(middleware)
+        .chain(controller)
+        .chain(service)
+        .collect()
+}
+
+impl From<&Schedule> for ScheduleAtRest {
+    fn from(schedule: &Schedule) -> Self {
+        let (every_ms, cron) = match &schedule.timing {
+            Timing::Every(every) => (u64::try_from(every.as_millis()).ok(), None),
+            Timing::Cron { expression, .. } => (None, Some(expression.clone())),
+        };
+        Self {
+            name: schedule.name.clone(),
+            every_ms,
+            cron,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn p2_a_name_is_checked_at_its_limits() {
+        assert!(check_name("it", &"n".repeat(128)).is_ok());
+        for bad in ["", "a\nb", &"n".repeat(129)] {
+            assert!(check_name("it", bad).is_err(), "{bad:?}");
+        }
+    }
+
+    fn timing(timing: service_handler::Timing) -> Result<Timing, Refusal> {
+        let name = "tick".to_owned();
+        check_timing(&service_handler::Schedule { name, timing })
+    }
+
+    #[test]
+    fn s2_a_schedule_is_every_ten_milliseconds_to_366_days() {
+        let most = 366 * 24 * 3_600_000;
+        for good in [10, 1000, most] {
+            assert!(timing(service_handler::Timing::EveryMs(good)).is_ok());
+        }
+        for bad in [0, 9, most + 1, u64::MAX] {
+            assert!(
+                timing(service_handler::Timing::EveryMs(bad)).is_err(),
+                "{bad}"
+            );
+        }
+    }
+
+    #[test]
+    fn s2_a_cron_expression_has_five_fields_or_six_and_a_time_that_comes() {
+        for good in [
+            "* * * * *",
+            "0 9 * * 1-5",
+            "*/5 * * * * *",
+            "0 0 29 2 *",
+            "@hourly",
+        ] {
+            let outcome = timing(service_handler::Timing::Cron(good.into()));
+            assert!(outcome.is_ok(), "{good}: {:?}", outcome.err());
+        }
+        for bad in [
+            "",
+            "* * * *",
+            "60 * * * *",
+            "0 0 30 2 *",
+            "soon",
+            "* * * * * * * *",
+        ] {
+            assert!(
+                timing(service_handler::Timing::Cron(bad.into())).is_err(),
+                "{bad:?}"
+            );
+        }
+    }
+}

@@ -1,0 +1,98 @@
+//! `wasi:http/outgoing-handler`: requests to the hosts that the operator has granted, and to no others.
+
+use std::future::Future;
+use std::io;
+use std::sync::Arc;
+
+use http_body_util::BodyExt;
+use hyper::http::uri::Scheme;
+use hyper::{Request, Response};
+use wasmtime_wasi_http::p2::bindings::http::types::ErrorCode;
+use wasmtime_wasi_http::{
+    Error, RequestOptions, Result, WasiBody, WasiHttpHooks, default_send_request,
+};
+
+use crate::config::PluginSettings;
+use crate::ids::PluginId;
+
+/// Decides where the requests of a plugin may go.
+pub(super) struct Outgoing {
+    plugin: Arc<PluginId>,
+    settings: Arc<PluginSettings>,
+}
+
+/// What is still to be done for a request when its response has begun.
+type Rest = Box<dyn Future<Output = Result<()>> + Send>;
+
+impl Outgoing {
+    pub(super) fn new(plugin: Arc<PluginId>, settings: Arc<PluginSettings>) -> Self {
+        Self { plugin, settings }
+    }
+
+    fn check(&self, request: &Request<WasiBody>) -> Result<()> {
+        let uri = request.uri();
+        let Some(authority) = uri.authority() else {
+            return Err(Error::HttpRequestUriInvalid);
+        };
+        // Who the user is belongs into a header. Here it could only make one host look like another.
+        if authority.as_str().contains('@') {
+            return Err(Error::HttpRequestUriInvalid);
+        }
+        let (host, port) = (authority.host(), authority.port_u16());
+        let default_port = match uri.scheme() {
+            Some(scheme) if *scheme == Scheme::HTTP => 80,
+            _ => 443,
+        };
+        let granted = &self.settings.hosts;
+        if granted
+            .iter()
+            .any(|grant| grant.allows(host, port, default_port))
+        {
+            return Ok(());
+        }
+        tracing::warn!(
+            plugin = %self.plugin,
+            "a request to {authority} was denied; to grant it, add \"{authority}\" to `hosts` under [plugin.{:?}] in \
+             tulpar.toml",
+            self.plugin.key()
+        );
+        Err(Error::HttpRequestDenied)
+    }
+}
+
+impl WasiHttpHooks for Outgoing {
+    fn send_request(
+        &mut self,
+        request: Request<WasiBody>,
+        options: Option<RequestOptions>,
+        _rest: Rest,
+    ) -> Box<dyn Future<Output = Result<(Response<WasiBody>, Rest)>> + Send> {
+        if let Err(error) = self.check(&request) {
+            return Box::new(async { Err(error) });
+        }
+        Box::new(async move {
+            let (response, rest) = default_send_request(request, options).await?;
+            Ok((response.map(BodyExt::boxed_unsync), Box::new(rest) as Rest))
+        })
+    }
+
+    // The plugin is told. The operator, who can do nothing about it, need not be at each time.
+    fn p2_error_from_hyper(&mut self, error: &hyper::Error) -> ErrorCode {
+        tracing::debug!(plugin = %self.plugin, "an outgoing request failed: {error}");
+        ErrorCode::HttpProtocolError
+    }
+
+    fn p2_error_from_connect(&mut self, error: &io::Error) -> ErrorCode {
+        tracing::debug!(plugin = %self.plugin, "an outgoing request could not connect: {error}");
+        match error.kind() {
+            io::ErrorKind::TimedOut => ErrorCode::ConnectionTimeout,
+            io::ErrorKind::ConnectionRefused => ErrorCode::ConnectionRefused,
+            _ => ErrorCode::DestinationUnavailable,
+        }
+    }
+
+    fn p2_error_from_tls(&mut self, error: &io::Error) -> ErrorCode {
+        tracing::debug!(plugin = %self.plugin, "an outgoing request failed in TLS: {error}");
+        ErrorCode::TlsProtocolError
+    }
+}
