@@ -40,6 +40,12 @@ impl Request {
         }
     }
 
+    /// With a body, whose length is announced.
+    pub fn body(mut self, body: impl Into<Vec<u8>>) -> Self {
+        self.body = body.into();
+        self
+    }
+
     /// With this header, beside those of the same name.
     pub fn header(mut self, name: &str, value: &str) -> Self {
         self.headers.push((name.to_owned(), value.to_owned()));

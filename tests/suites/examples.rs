@@ -1,6 +1,6 @@
 //! The example plugins, message by message as their documentation has them.
 
-use tulpar_tests::{Client, Connect, Server, connect, get, is_timestamp};
+use tulpar_tests::{Client, Connect, Message, Request, Server, connect, get, is_timestamp};
 
 /// The message is this one but for its timestamp, which has the form of one.
 async fn expect_with_timestamp(client: &mut Client, start: &str) {
@@ -274,5 +274,136 @@ async fn every_example_is_served_beside_the_others() {
             !server.stdout.with(&file).is_empty(),
             "{file} is not in the table"
         );
+    }
+}
+
+/// Sends JSON to a controller and returns the status and the body.
+async fn send(server: &Server, method: &str, path: &str, body: &str) -> (u16, String) {
+    let request = Request::new(method, path).body(body);
+    let response = request.send(server.address()).await;
+    (response.status, response.text().to_owned())
+}
+
+/// What was sent to the client has arrived, and was received: the answer to a ping comes next.
+async fn nothing_more(client: &mut Client) {
+    client.send_ping(b"?").await;
+    assert_eq!(client.recv().await, Some(Message::Pong("?".into())));
+}
+
+fn success() -> (u16, String) {
+    (200, r#"{"success":true}"#.to_owned())
+}
+
+/// A socket of the notification system, which has said its welcome.
+async fn notified(server: &Server, user: &str) -> Client {
+    let url = server.url(&format!("/ws/notifications?userId={user}"));
+    let mut client = connect(url).await;
+    let welcome = r#"{"type":"connected","message":"Connected to notification system"}"#;
+    assert_eq!(client.recv_text().await, welcome);
+    client
+}
+
+#[tokio::test]
+async fn s1_an_announcement_over_http_reaches_the_sockets() {
+    let server = Server::with(&["announcements", "notifications", "ws-visitor", "admin"]).start();
+    let mut clients = [notified(&server, "7").await, notified(&server, "8").await];
+    let announced = send(
+        &server,
+        "POST",
+        "/admin/announcement",
+        r#"{"message":"Hello"}"#,
+    )
+    .await;
+    assert_eq!(announced, success());
+    for client in &mut clients {
+        expect_with_timestamp(client, r#"{"type":"announcement","message":"Hello""#).await;
+        nothing_more(client).await;
+    }
+    for (body, reason) in [("", "EOF"), ("{}", "missing field `message`"), ("[", "EOF")] {
+        let (status, text) = send(&server, "POST", "/admin/announcement", body).await;
+        assert!(
+            status == 400 && text.contains(reason),
+            "{body}: {status} {text}"
+        );
+    }
+    assert_eq!(
+        get(server.address(), "/admin/announcement").await.status,
+        405
+    );
+}
+
+#[tokio::test]
+async fn s1_the_user_service_notifies_by_both_systems() {
+    let examples = ["users", "notifications", "user-notifications", "ws-visitor"];
+    let server = Server::with(&examples).start();
+    let mut seven = notified(&server, "7").await;
+    let mut eight = notified(&server, "8").await;
+    let mut one = connect(server.url("/notifications?userId=1")).await;
+    let mut anybody = connect(server.url("/notifications")).await;
+    for client in [&mut one, &mut anybody] {
+        assert_eq!(client.recv_text().await, r#"{"type":"connected"}"#);
+    }
+
+    let ada = r#"{"name":"Ada","email":"ada@example.com"}"#;
+    let user = r#"{"id":"1","name":"Ada","email":"ada@example.com"}"#;
+    let created = send(&server, "POST", "/users", ada).await;
+    assert_eq!(created, (201, user.to_owned()));
+    for client in [&mut one, &mut anybody] {
+        let event = format!(r#"{{"type":"user_created","user":{user}}}"#);
+        assert_eq!(client.recv_text().await, event);
+    }
+    assert_eq!(get(server.address(), "/users/1").await.text(), user);
+    let missing = get(server.address(), "/users/2").await;
+    let unknown = r#"{"error":"There is no such user"}"#;
+    assert_eq!((missing.status, missing.text()), (404, unknown));
+
+    let notified = send(&server, "POST", "/users/1/notify", r#"{"message":"psst"}"#).await;
+    assert_eq!(notified, success());
+    let event = r#"{"type":"notification","message":"psst"}"#;
+    assert_eq!(one.recv_text().await, event);
+
+    let updated = send(&server, "PUT", "/users/7/profile", ada).await;
+    assert_eq!(updated, success());
+    let event = r#"{"type":"profile_updated","message":"Your profile has been updated""#;
+    expect_with_timestamp(&mut seven, event).await;
+
+    let announced = send(
+        &server,
+        "POST",
+        "/users/announcement",
+        r#"{"message":"all"}"#,
+    )
+    .await;
+    assert_eq!(announced, success());
+    for client in [&mut seven, &mut eight] {
+        expect_with_timestamp(client, r#"{"type":"announcement","message":"all""#).await;
+    }
+    for client in [&mut seven, &mut eight, &mut one, &mut anybody] {
+        nothing_more(client).await;
+    }
+}
+
+#[tokio::test]
+async fn s1_the_notification_service_sends_from_outside_of_the_namespace() {
+    let examples = ["notification-service", "chat-rooms", "ws-visitor"];
+    let server = Server::with(&examples).start();
+    server.log_line(&["ready to notify", "notification-service.wasm"]);
+    let mut lobby = connect(server.url("/chat-rooms?username=ada&room=lobby")).await;
+    let mut other = connect(server.url("/chat-rooms?username=bob&room=other")).await;
+    for client in [&mut lobby, &mut other] {
+        client.recv_text().await;
+    }
+    let told = r#"{"message":"Maintenance at noon"}"#;
+    assert_eq!(
+        send(&server, "POST", "/notify/rooms/lobby", told).await,
+        success()
+    );
+    let event = r#"{"type":"system_message","message":"Maintenance at noon""#;
+    expect_with_timestamp(&mut lobby, event).await;
+    assert_eq!(send(&server, "POST", "/notify", told).await, success());
+    for client in [&mut lobby, &mut other] {
+        let event = r#"{"type":"notification","message":"Maintenance at noon"}"#;
+        assert_eq!(client.recv_text().await, event);
+        nothing_more(client).await;
     }
 }

@@ -573,13 +573,9 @@ async fn s1_routes_parameters_bodies_and_errors_of_an_sdk_controller() {
         .tenant("acme", &["desk"])
         .start();
     let ask = async |method: &str, path: &str, body: &str| {
-        let request = match body {
-            "" => Request::new(method, path),
-            body => Request::new(method, path).header("Content-Length", &body.len().to_string()),
-        };
+        let request = Request::new(method, path).body(body);
         let mut raw = tulpar_tests::Raw::connect(server.address()).await;
-        raw.write(&[&request.bytes(), body.as_bytes()].concat())
-            .await;
+        raw.write(&request.bytes()).await;
         let response = raw.outcome(method).await.expect("it is whole");
         (response.status, response.text().to_owned())
     };
