@@ -26,6 +26,8 @@ run: plugins ## Build everything and serve plugins/ on http://127.0.0.1:3000
 	@echo "or from the command line:  npx wscat -c ws://127.0.0.1:3000/chat"
 	@echo "                           npx wscat -c 'ws://127.0.0.1:3000/chat-rooms?username=ada'"
 	@echo "                           npx wscat -c 'ws://127.0.0.1:3000/private?token=valid-token'"
+	@echo "Send from outside:         curl -d '{\"message\":\"Hello\"}' http://127.0.0.1:3000/admin/announcement"
+	@echo "  to those who listen:     npx wscat -c ws://127.0.0.1:3000/ws/notifications"
 	@echo "Stop it with Ctrl-C."
 	@echo
 	@target/debug/tulpar serve --dev

@@ -306,6 +306,8 @@ pub mod prelude {
 mod listings {
     #[doc = include_str!("../../docs/plugins.md")]
     struct Guide;
+    #[doc = include_str!("../../docs/sending.md")]
+    struct Sending;
     #[doc = include_str!("../../README.md")]
     struct Readme;
 }
