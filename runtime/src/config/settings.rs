@@ -1,0 +1,262 @@
+//! Settings on their way to a configuration: what a file and the environment say, over the defaults.
+
+use toml::{Table, Value};
+
+use super::{Config, ConfigError, plugin};
+
+/// A configuration with the keys of the file.
+fn to_table(config: &Config) -> Table {
+    Table::try_from(config).expect("the default configuration is a table of plain values")
+}
+
+/// Settings on their way to a configuration: every known key, with what was last said of it.
+pub(super) struct Settings(Table);
+
+impl Settings {
+    /// The defaults.
+    pub(super) fn new() -> Self {
+        Self(to_table(&Config::default()))
+    }
+
+    /// The configuration, or what does not fit.
+    pub(super) fn check(&self) -> Result<Config, String> {
+        let config: Config = Value::Table(self.0.clone())
+            .try_into()
+            .map_err(|error: toml::de::Error| error.message().to_owned())?;
+        match config.problem() {
+            Some(problem) => Err(problem),
+            None => Ok(config),
+        }
+    }
+
+    /// Puts what a file says over the known settings. A key that is not among them is refused.
+    pub(super) fn overlay(
+        &mut self,
+        said: Table,
+        prefix: &str,
+        origin: &str,
+    ) -> Result<(), ConfigError> {
+        for (key, value) in said {
+            let path = format!("{prefix}{key}");
+            if path == "plugin" {
+                self.overlay_plugins(value, origin)?;
+                continue;
+            }
+            match (self.slot(&path), value) {
+                (Some(Value::Table(_)), Value::Table(said)) => {
+                    self.overlay(said, &format!("{path}."), origin)?;
+                }
+                (Some(_), value) => self.set(&path, value, origin)?,
+                (None, _) => {
+                    return Err(ConfigError::UnknownKey {
+                        origin: origin.to_owned(),
+                        nearest: nearest(&path),
+                        key: path,
+                    });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Puts what a file says of single plugins, whose names are any.
+    fn overlay_plugins(&mut self, said: Value, origin: &str) -> Result<(), ConfigError> {
+        let plugins = self
+            .0
+            .entry("plugin")
+            .or_insert_with(|| Table::new().into());
+        if let (Value::Table(plugins), Value::Table(said)) = (plugins, &said) {
+            for (name, settings) in said {
+                plugin::check_keys(name, settings, origin)?;
+                plugins.insert(name.clone(), settings.clone());
+            }
+            return match self.check() {
+                Ok(_) => Ok(()),
+                Err(reason) => Err(ConfigError::Invalid {
+                    origin: origin.to_owned(),
+                    reason,
+                }),
+            };
+        }
+        self.set("plugin", said, origin)
+    }
+
+    /// Puts a variable of the environment over the setting it names; one that names none is somebody else's.
+    pub(super) fn overlay_variable(
+        &mut self,
+        variable: &str,
+        text: &str,
+    ) -> Result<(), ConfigError> {
+        let named =
+            |path: &String| format!("TULPAR_{}", path.replace(['.', '-'], "_").to_uppercase());
+        let Some(path) = names(&self.0, "")
+            .into_iter()
+            .find(|path| named(path) == variable)
+        else {
+            return Ok(());
+        };
+        let text = text.to_owned();
+        let value = match self.slot(&path) {
+            Some(Value::Integer(_)) => text
+                .parse()
+                .map(Value::Integer)
+                .unwrap_or(Value::String(text)),
+            Some(Value::Boolean(_)) => text
+                .parse()
+                .map(Value::Boolean)
+                .unwrap_or(Value::String(text)),
+            _ => Value::String(text),
+        };
+        self.set(&path, value, &format!("environment variable {variable}"))
+    }
+
+    /// Sets one value, and checks at once that it fits, while it is known who said it.
+    fn set(&mut self, path: &str, value: Value, origin: &str) -> Result<(), ConfigError> {
+        let invalid = |reason: String| ConfigError::Invalid {
+            origin: origin.to_owned(),
+            reason,
+        };
+        if let Some(slot) = self.slot(path) {
+            if !slot.same_type(&value) {
+                let (is, wanted) = (value.type_str(), slot.type_str());
+                return Err(invalid(format!(
+                    "`{path}` is of type {is}; it must be of type {wanted}"
+                )));
+            }
+            *slot = value;
+        }
+        match self.check() {
+            Ok(_) => Ok(()),
+            Err(reason) if reason.contains(path) => Err(invalid(reason)),
+            Err(reason) => Err(invalid(format!("`{path}`: {reason}"))),
+        }
+    }
+
+    fn slot(&mut self, path: &str) -> Option<&mut Value> {
+        let (first, rest) = path
+            .split_once('.')
+            .map_or((path, None), |(first, rest)| (first, Some(rest)));
+        rest.into_iter()
+            .flat_map(|rest| rest.split('.'))
+            .try_fold(self.0.get_mut(first)?, |slot, part| slot.get_mut(part))
+    }
+}
+
+/// The full names of all settings.
+fn names(table: &Table, prefix: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    for (key, value) in table {
+        let full = format!("{prefix}{key}");
+        match value {
+            Value::Table(inner) => found.extend(names(inner, &format!("{full}."))),
+            _ => found.push(full),
+        }
+    }
+    found
+}
+
+fn nearest(key: &str) -> Option<String> {
+    names(&to_table(&Config::default()), "")
+        .into_iter()
+        .map(|path| {
+            // A key in the wrong table is as near as one that is misspelt.
+            let last = |k: &str| k.rsplit('.').next().unwrap_or_default().to_owned();
+            let likeness = strsim::jaro_winkler(&path, key)
+                .max(strsim::jaro_winkler(&last(&path), &last(key)));
+            (likeness, path)
+        })
+        .filter(|(likeness, _)| *likeness > 0.7)
+        .max_by(|a, b| a.0.total_cmp(&b.0))
+        .map(|(_, path)| path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Limits;
+    use super::*;
+
+    fn from_text(text: &str) -> Result<Config, ConfigError> {
+        let mut settings = Settings::new();
+        settings.overlay(toml::from_str(text).unwrap(), "", "test")?;
+        Ok(settings.check().unwrap())
+    }
+
+    #[test]
+    fn what_is_not_said_keeps_its_default() {
+        let config = from_text("[limits]\ndeadline-ms = 7").unwrap();
+        assert_eq!(config.limits.deadline_ms, 7);
+        assert_eq!(config.limits.outbox_bytes, Limits::default().outbox_bytes);
+    }
+
+    #[test]
+    fn an_unknown_key_names_the_nearest_known_one() {
+        for (text, meant) in [
+            ("lisen = 'x'", "listen"),
+            ("[limits]\ndeadline = 5", "limits.deadline-ms"),
+            ("deadline-ms = 5", "limits.deadline-ms"),
+        ] {
+            match from_text(text) {
+                Err(ConfigError::UnknownKey { nearest, .. }) => {
+                    assert_eq!(nearest.as_deref(), Some(meant))
+                }
+                other => panic!("{text}: {other:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn a_value_of_the_wrong_type_is_refused() {
+        for text in ["listen = 3", "limits = 3", "dev = 'yes'", "listen = {}"] {
+            assert!(
+                matches!(from_text(text), Err(ConfigError::Invalid { .. })),
+                "{text}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_environment_goes_over_the_file() {
+        let said =
+            |key: &str, value: &str| Config::load(None, [(key.to_owned(), value.to_owned())]);
+        assert_eq!(
+            said("TULPAR_LIMITS_DEADLINE_MS", "9")
+                .unwrap()
+                .limits
+                .deadline_ms,
+            9
+        );
+        assert!(said("TULPAR_DEV", "true").unwrap().dev);
+        assert!(said("TULPAR_LIMITS_DEADLINE_MS", "soon").is_err());
+        assert_eq!(
+            said("TULPAR_SOMETHING_ELSE", "9").unwrap(),
+            Config::default()
+        );
+    }
+
+    #[test]
+    fn a_range_holds_at_its_ends() {
+        let deadline = |ms: i64| {
+            Config::load(
+                None,
+                [("TULPAR_LIMITS_DEADLINE_MS".to_owned(), ms.to_string())],
+            )
+        };
+        assert!(deadline(0).is_err());
+        assert!(deadline(1).is_ok());
+        assert!(deadline(60_000).is_ok());
+        assert!(deadline(60_001).is_err());
+        assert!(deadline(-1).is_err());
+    }
+
+    #[test]
+    fn the_example_file_names_every_setting_with_its_default() {
+        let example = include_str!("../../../tulpar.toml");
+        let settings: String = example
+            .lines()
+            .filter_map(|line| line.strip_prefix('#').filter(|rest| !rest.starts_with(' ')))
+            .map(|line| format!("{line}\n"))
+            .collect();
+        let said: Table = toml::from_str(&settings).unwrap();
+        assert_eq!(said, to_table(&Config::default()));
+    }
+}
