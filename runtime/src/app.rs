@@ -8,8 +8,9 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use tokio::net::TcpListener;
-use tokio::sync::mpsc;
-use tokio::time::{interval, timeout};
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, interval, timeout, timeout_at};
 
 use crate::backplane::{Backplane, Local};
 use crate::config::Config;
@@ -28,6 +29,9 @@ use crate::ulak::{Served, Ulak};
 const LOOK: Duration = Duration::from_millis(500);
 /// How many sockets are closed at once when the server stops; then others get their turn.
 const CLOSE_BATCH: usize = 256;
+
+/// The part of the grace time that is kept for services, when there are some: a quarter.
+const FOR_SERVICES: u32 = 4;
 
 /// How many tasks a thread polls before it asks the network again, when it never runs out of them: as many as it can
 /// hear of at once, so that each has had its turn. Asked sooner, a busy thread keeps serving those that answer quickly
@@ -70,7 +74,7 @@ pub enum Ended {
 }
 
 impl App {
-    /// Takes the address, loads the plugins and starts the services. No connection is accepted yet.
+    /// Takes the address and loads the plugins. Nothing is served yet.
     ///
     /// # Errors
     /// The address cannot be had, the plugins folder cannot be read, or the sandbox cannot be set up. A plugin that
@@ -84,13 +88,12 @@ impl App {
         let shared = Shared::new(&config, backplane, ulak.clone())?;
         let catalog = Catalog::open(shared, &config.plugins).await?;
         let node = NodeId::random().context("the operating system has no randomness to give")?;
-        let mut serving = Serving {
+        let serving = Serving {
             server: Arc::new(Server::new(node, &config, Router::default())),
             ulak,
             services: Vec::new(),
         };
         serving.set_router(Router::new(catalog.loaded()));
-        serving.start_services(catalog.loaded()).await;
         Ok(Self {
             config,
             catalog,
@@ -119,8 +122,8 @@ impl App {
         Ok(self.listener.local_addr()?)
     }
 
-    /// Serves until `stop` is ready, then closes what is open.
-    pub async fn run(self, stop: impl Future<Output = ()>) -> Ended {
+    /// Starts the services, serves until `stop` is ready, then closes what is open and stops the services.
+    pub async fn run(self, stop: impl Future<Output = ()> + Send + 'static) -> Ended {
         let Self {
             config,
             mut catalog,
@@ -130,27 +133,48 @@ impl App {
         let server = serving.server.clone();
         // Nothing is ever sent: the channel closes when nobody is busy any more.
         let (busy, mut idle) = mpsc::channel(1);
+        let (stopping, stopped) = watch::channel(false);
+        tokio::spawn(async move {
+            stop.await;
+            stopping.send_replace(true);
+        });
+        let stop = async |mut stopped: watch::Receiver<bool>| {
+            let _ = stopped.wait_for(|stopped| *stopped).await;
+        };
         tokio::select! {
-            () = net::accept(server.clone(), listener, busy, stop) => {}
-            never = watch(&mut catalog, &mut serving) => match never {},
+            biased;
+            () = stop(stopped.clone()) => drop((listener, busy)),
+            () = serving.start_services(catalog.loaded()) => {
+                // In a task of its own, so that nothing about plugins holds up a connection.
+                let accept = net::accept(server.clone(), listener, busy, stop(stopped));
+                tokio::select! {
+                    // A panic in it has been reported; without it there is nothing to serve.
+                    _ = tokio::spawn(accept) => {}
+                    never = look_after(&mut catalog, &mut serving) => match never {},
+                }
+            }
         }
         tracing::info!("stopping");
-        let ended = async {
-            drain(&server, &mut idle).await;
-            for service in serving.services {
-                service.stop().await;
-            }
-        };
-        match timeout(config.timeouts.grace(), ended).await {
-            Ok(()) => Ended::Clean,
-            Err(_) => {
-                tracing::warn!(
-                    "not everything was done within {} ms (timeouts.grace-ms)",
-                    config.timeouts.grace_ms
-                );
-                Ended::GraceOver
-            }
+        let grace = config.timeouts.grace();
+        let end = Instant::now() + grace;
+        for service in &serving.services {
+            service.end();
         }
+        let kept = match serving.services.is_empty() {
+            true => Duration::ZERO,
+            false => grace / FOR_SERVICES,
+        };
+        let drained = timeout(grace - kept, drain(&server, &mut idle)).await;
+        let stops: JoinSet<()> = serving.services.into_iter().map(Service::stop).collect();
+        let stopped = timeout_at(end, stops.join_all()).await;
+        if drained.is_ok() && stopped.is_ok() {
+            return Ended::Clean;
+        }
+        tracing::warn!(
+            "not everything was done within {} ms (timeouts.grace-ms)",
+            config.timeouts.grace_ms
+        );
+        Ended::GraceOver
     }
 }
 
@@ -165,13 +189,17 @@ impl Serving {
         self.server.set_router(router);
     }
 
-    /// Starts the services of these plugins, one after the other.
+    /// Starts the services of these plugins, and waits until all of them have.
     async fn start_services(&mut self, plugins: &[Arc<Loaded>]) {
+        let before = self.services.len();
         for loaded in plugins {
             if let Some(descriptor) = &loaded.service {
-                let started = Service::start(loaded.plugin.clone(), descriptor).await;
-                self.services.extend(started);
+                let service = Service::start(loaded.plugin.clone(), descriptor);
+                self.services.push(service);
             }
+        }
+        for service in &mut self.services[before..] {
+            service.started().await;
         }
     }
 
@@ -198,7 +226,7 @@ impl Serving {
 }
 
 /// Takes in the plugins that are dropped into the folder.
-async fn watch(catalog: &mut Catalog, serving: &mut Serving) -> Infallible {
+async fn look_after(catalog: &mut Catalog, serving: &mut Serving) -> Infallible {
     let mut looks = interval(LOOK);
     loop {
         looks.tick().await;

@@ -75,6 +75,8 @@ pub struct Limits {
     pub request_body_bytes: usize,
     /// Size of the body of a controller's response.
     pub response_body_bytes: usize,
+    /// HTTP requests that one plugin may have under way to other hosts.
+    pub outgoing_requests: usize,
     /// Sockets that an instance may hold at once, beside the one whose event it handles.
     pub handles: usize,
     /// Size of a message, in either direction, put together from its fragments.
@@ -140,6 +142,7 @@ impl Default for Limits {
             // nginx's `client_max_body_size`.
             request_body_bytes: 1 << 20,
             response_body_bytes: 16 << 20,
+            outgoing_requests: 100,
             handles: 1024,
             // Bun's `maxPayloadLength`.
             max_message_bytes: 16 << 20,
@@ -197,12 +200,14 @@ pub enum ConfigError {
         source: std::io::Error,
     },
     /// The file is no TOML.
-    #[error("{path} is not valid TOML")]
+    #[error("{path} is not valid TOML{}: {message}", .line.map(|line| format!(" in line {line}")).unwrap_or_default())]
     Syntax {
         /// Which file.
         path: PathBuf,
-        /// Where and what.
-        source: Box<toml::de::Error>,
+        /// Where.
+        line: Option<usize>,
+        /// What. The line itself may hold a secret, and is not shown.
+        message: String,
     },
     /// There is no such setting.
     #[error("{origin}: there is no setting `{key}`{}", .nearest.as_ref().map(|n| format!("; did you mean `{n}`?")).unwrap_or_default())]
@@ -240,9 +245,12 @@ impl Config {
                 path: path.into(),
                 source,
             })?;
-            let said: Table = toml::from_str(&text).map_err(|source| ConfigError::Syntax {
+            let said: Table = toml::from_str(&text).map_err(|error| ConfigError::Syntax {
                 path: path.into(),
-                source: Box::new(source),
+                line: error
+                    .span()
+                    .map(|at| 1 + text[..at.start].matches('\n').count()),
+                message: error.message().to_owned(),
             })?;
             settings.overlay(said, "", &path.display().to_string())?;
         }
@@ -273,6 +281,7 @@ impl Config {
             requests,
             request_body_bytes,
             response_body_bytes,
+            outgoing_requests: _,
             handles: _,
             max_message_bytes,
             outbox_bytes,
@@ -317,7 +326,7 @@ impl Config {
             (
                 "limits.response-body-bytes",
                 response_body_bytes as u64,
-                0,
+                1,
                 1 << 40,
             ),
             (

@@ -3,25 +3,32 @@
 mod body;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use hyper::body::Body;
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
+use hyper::http::request::Parts;
 use hyper::http::uri::{Authority, PathAndQuery};
 use hyper::{Method, Request, Response, Uri, Version};
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 use wasmtime_wasi_http::Error;
+use wasmtime_wasi_http::p2::bindings::http::types::ErrorCode;
 
-pub use self::body::ResponseBody;
 use self::body::{Course, Listener, RequestBody};
+pub use self::body::{CutOff, ResponseBody};
 use crate::hub;
 use crate::plugin::describe::ControllerDescriptor;
 use crate::plugin::{CallError, Plugin};
 
 /// Where a controller finds the path that it is mounted at.
-const PREFIX: HeaderName = HeaderName::from_static("x-forwarded-prefix");
+pub const PREFIX: HeaderName = HeaderName::from_static("x-forwarded-prefix");
 /// Where a controller finds what the middlewares attached, as JSON.
-const VALUES: HeaderName = HeaderName::from_static("tulpar-values");
+pub const VALUES: HeaderName = HeaderName::from_static("tulpar-values");
+
+/// The longest error of a controller that is logged whole, in bytes.
+const MAX_ERROR: usize = 1024;
 
 /// A controller and the path that it serves.
 pub struct Controller {
@@ -88,10 +95,12 @@ impl Controller {
         B: Body<Data = Bytes> + Send + 'static,
         B::Error: Into<Error> + std::error::Error + Send + Sync,
     {
+        let limit = self.plugin.limits().request_deadline_ms;
+        let deadline = Instant::now() + Duration::from_millis(limit.into());
         let is_head = request.method() == Method::HEAD;
         let course = Course::default();
         let request = self.prepare(request, values, &course)?;
-        let Ok(permit) = self.plugin.requests().try_acquire_owned() else {
+        let Some(permits) = self.plugin.take_on_request() else {
             return Err(Failure::Busy);
         };
         let (sender, response) = oneshot::channel();
@@ -106,13 +115,13 @@ impl Controller {
                 known.broken.set();
             };
             let outcome = plugin.answer(request, sender, failed).await;
-            drop(permit);
+            drop(permits);
             match &outcome {
                 // It could not write what nobody reads.
                 Err(error) if unheard => {
                     tracing::debug!(plugin = %plugin.id(), "controller: after the client left: {error}");
                 }
-                Err(error) => tracing::warn!(plugin = %plugin.id(), "controller: {error}"),
+                Err(error) => warn(&plugin, &error.to_string()),
                 Ok(()) => {}
             }
             outcome
@@ -121,36 +130,38 @@ impl Controller {
             // Whatever the controller makes of it, the client hears what was wrong.
             _ if course.too_large.is_set() => Err(Failure::TooLarge),
             Ok(Ok(response)) if !(200..600).contains(&response.status().as_u16()) => {
-                self.warn(&format!(
-                    "{} is no status from 200 to 599",
-                    response.status().as_u16()
-                ));
+                warn(
+                    &self.plugin,
+                    &format!(
+                        "{} is no status from 200 to 599",
+                        response.status().as_u16()
+                    ),
+                );
                 Err(Failure::Failed)
             }
             Ok(Ok(response)) => {
-                let response = ResponseBody::of(&self.plugin, response, listener);
+                let response = ResponseBody::of(&self.plugin, response, listener, deadline);
                 Ok(match is_head {
                     true => response.map(ResponseBody::for_nobody),
                     false => response,
                 })
             }
             Ok(Err(code)) => {
-                self.warn(&format!("it answered with the error {code:?}"));
+                warn(
+                    &self.plugin,
+                    &format!("it answered with the error {}", error_in_words(&code)),
+                );
                 Err(Failure::Failed)
             }
             Err(_) => match call.await {
                 Ok(Ok(())) => {
-                    self.warn("it gave no response");
+                    warn(&self.plugin, "it gave no response");
                     Err(Failure::Failed)
                 }
                 Ok(Err(CallError::Overrun(_))) => Err(Failure::TooSlow),
                 Ok(Err(_)) | Err(_) => Err(Failure::Failed),
             },
         }
-    }
-
-    fn warn(&self, what: &str) {
-        tracing::warn!(plugin = %self.plugin.id(), "controller: {what}");
     }
 
     /// The request as the controller sees it: its path relative to the controller's, its body bounded.
@@ -169,11 +180,10 @@ impl Controller {
         if body.size_hint().lower() > limit as u64 {
             return Err(Failure::TooLarge);
         }
-        if parts.uri.authority().is_none() && !has_host(&parts.headers) {
+        if !names_one_host(&parts) {
             return Err(Failure::NoHost);
         }
         parts.uri = self.relative(&parts.uri).ok_or(Failure::Failed)?;
-        // Nothing that a client sends may pass for what only the host says.
         let prefix = Some(&self.mount).filter(|mount| !mount.is_empty());
         let prefix = prefix.and_then(|mount| HeaderValue::from_bytes(mount.as_bytes()).ok());
         set(&mut parts.headers, PREFIX, prefix);
@@ -200,11 +210,28 @@ impl Controller {
     }
 }
 
-/// Whether there is one Host header, and it names one.
-fn has_host(headers: &HeaderMap) -> bool {
-    let mut hosts = headers.get_all(header::HOST).iter();
-    let host = hosts.next().map(HeaderValue::as_bytes);
-    host.is_some_and(|host| Authority::try_from(host).is_ok()) && hosts.next().is_none()
+/// An error that a controller gave, in one line: its text is the plugin's, and escaped.
+fn error_in_words(code: &ErrorCode) -> String {
+    let mut text = format!("{code:?}");
+    text.truncate(text.floor_char_boundary(MAX_ERROR));
+    text
+}
+
+/// Tells the log of a failure, and counts it.
+fn warn(plugin: &Plugin, what: &str) {
+    let failures = plugin.count_failure();
+    tracing::warn!(failures, plugin = %plugin.id(), "controller: {what}");
+}
+
+/// Whether a request says for which host it is: in one Host header, or in its URI beside one at most.
+fn names_one_host(request: &Parts) -> bool {
+    let mut hosts = request.headers.get_all(header::HOST).iter();
+    let (host, another) = (hosts.next(), hosts.next());
+    let named = match request.uri.authority() {
+        Some(authority) => !authority.as_str().contains('@'),
+        None => host.is_some_and(|host| Authority::try_from(host.as_bytes()).is_ok()),
+    };
+    named && another.is_none()
 }
 
 fn set(headers: &mut HeaderMap, name: HeaderName, value: Option<HeaderValue>) {

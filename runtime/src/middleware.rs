@@ -23,7 +23,8 @@ pub async fn run(
     for middleware in chain {
         let decided = middleware.decide(request).await;
         let (verdict, returned) = decided.map_err(|error| {
-            tracing::warn!(plugin = %middleware.id(), "middleware: {error}");
+            let failures = middleware.count_failure();
+            tracing::warn!(failures, plugin = %middleware.id(), "middleware: {error}");
             MiddlewareFailed
         })?;
         request = returned;

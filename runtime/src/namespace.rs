@@ -129,7 +129,9 @@ impl Namespace {
             }
         };
         plugin.handle(socket, event).await.map_err(|error| {
+            let failures = plugin.count_failure();
             tracing::warn!(
+                failures,
                 plugin = self.source,
                 ns = self.sockets.path(),
                 conn = %socket.id(),

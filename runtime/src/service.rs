@@ -3,10 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use chrono::Utc;
+use chrono::{DateTime, TimeDelta, Utc};
+use croner::Cron;
 use tokio::sync::watch;
-use tokio::task::JoinHandle;
-use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep};
+use tokio::task::{JoinHandle, JoinSet};
+use tokio::time::{Instant, sleep};
 
 use crate::hub;
 use crate::plugin::describe::{Schedule, ServiceDescriptor, Timing};
@@ -14,13 +15,26 @@ use crate::plugin::{Job, Plugin};
 
 /// How long a schedule sleeps at most before it looks at the clock again, which may have been set.
 const LONGEST_SLEEP: Duration = Duration::from_secs(60);
+/// How late a time of a cron expression may be noticed. Later, the machine slept or its clock was set, and it was missed.
+const LATEST: TimeDelta = TimeDelta::seconds(60);
 
-/// A service that has started.
+/// How far a service has come. It only goes forward.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Stage {
+    /// Its schedules run, once it has started.
+    Running,
+    /// No run begins any more.
+    Ending,
+    /// It is to run on-stop.
+    Stopping,
+}
+
+/// A service, in a task of its own.
 pub struct Service {
-    runner: Arc<Runner>,
-    /// Its schedules hear of the end by this sender's being gone.
-    stop: watch::Sender<()>,
-    schedules: Vec<JoinHandle<()>>,
+    stage: watch::Sender<Stage>,
+    /// Turns true when on-start has ended, well or not.
+    started: watch::Receiver<bool>,
+    task: JoinHandle<()>,
 }
 
 /// Has a service do things, and tells the log how it went.
@@ -30,91 +44,146 @@ struct Runner {
 }
 
 impl Service {
-    /// Runs on-start, and from then on the schedules. None when on-start fails, which the log tells.
-    pub async fn start(plugin: Arc<Plugin>, descriptor: &ServiceDescriptor) -> Option<Self> {
+    /// Begins with on-start, and goes on with the schedules when that ends well.
+    #[must_use]
+    pub fn start(plugin: Arc<Plugin>, descriptor: &ServiceDescriptor) -> Self {
         let name = descriptor.name.clone();
         let runner = Arc::new(Runner { plugin, name });
-        if !runner.run("on-start", Job::Start).await {
-            if !descriptor.schedules.is_empty() {
-                tracing::warn!("service {}: its schedules do not run", runner.name);
-            }
-            return None;
+        let schedules = descriptor.schedules.clone();
+        let (stage, reached) = watch::channel(Stage::Running);
+        let (start, started) = watch::channel(false);
+        Self {
+            stage,
+            started,
+            task: tokio::spawn(live(runner, schedules, reached, start)),
         }
-        tracing::info!(plugin = %runner.plugin.id(), "service {} has started", runner.name);
-        let (stop, stopped) = watch::channel(());
-        let schedules = descriptor
-            .schedules
-            .iter()
-            .map(|schedule| {
-                let (runner, schedule) = (runner.clone(), schedule.clone());
-                tokio::spawn(run(runner, schedule, stopped.clone()))
-            })
-            .collect();
-        Some(Self {
-            runner,
-            stop,
-            schedules,
-        })
     }
 
-    /// Begins no more runs, waits for those in hand, and runs on-stop.
-    pub async fn stop(self) {
-        drop(self.stop);
-        for schedule in self.schedules {
-            // It ends by itself. A panic in it has been reported where it happened.
-            let _ = schedule.await;
-        }
-        self.runner.run("on-stop", Job::Stop).await;
+    /// Waits until on-start has ended. Cancel-safe.
+    pub async fn started(&mut self) {
+        // The task is gone only when it has panicked, and then there is nothing to wait for.
+        let _ = self.started.wait_for(|started| *started).await;
     }
+
+    /// From now on no run begins.
+    pub fn end(&self) {
+        self.stage.send_replace(Stage::Ending);
+    }
+
+    /// Waits for the runs in hand, and runs on-stop.
+    pub async fn stop(self) {
+        self.stage.send_replace(Stage::Stopping);
+        let _ = self.task.await;
+    }
+}
+
+/// The life of a service.
+async fn live(
+    runner: Arc<Runner>,
+    schedules: Vec<Schedule>,
+    mut stage: watch::Receiver<Stage>,
+    start: watch::Sender<bool>,
+) {
+    let well = runner.run("on-start", Job::Start).await;
+    start.send_replace(true);
+    if !well {
+        if !schedules.is_empty() {
+            tracing::warn!("service {}: its schedules do not run", runner.name);
+        }
+        return;
+    }
+    tracing::info!(plugin = %runner.plugin.id(), "service {} has started", runner.name);
+    let mut runs: JoinSet<()> = schedules
+        .into_iter()
+        .map(|schedule| keep(runner.clone(), schedule, stage.clone()))
+        .collect();
+    let _ = stage.wait_for(|stage| *stage == Stage::Stopping).await;
+    while runs.join_next().await.is_some() {}
+    runner.run("on-stop", Job::Stop).await;
 }
 
 impl Runner {
     /// Returns whether it went well.
-    async fn run(self: &Arc<Self>, what: &str, job: Job<'_>) -> bool {
+    async fn run(&self, what: &str, job: Job<'_>) -> bool {
         match hub::in_turns(self.plugin.run_job(job)).await {
             Ok(()) => true,
             Err(error) => {
-                tracing::warn!(plugin = %self.plugin.id(), "service {}: {what}: {error}", self.name);
+                let failures = self.plugin.count_failure();
+                tracing::warn!(
+                    failures,
+                    plugin = %self.plugin.id(),
+                    "service {}: {what}: {error}",
+                    self.name
+                );
                 false
             }
         }
     }
 }
 
-/// Runs a schedule until the service stops: one run at a time, and none for a time that came while another one ran.
-async fn run(runner: Arc<Runner>, schedule: Schedule, mut stopped: watch::Receiver<()>) {
-    let job = async || {
+/// Keeps a schedule until the service ends: one run at a time, and none for a time that came while another one ran.
+async fn keep(runner: Arc<Runner>, schedule: Schedule, mut stage: watch::Receiver<Stage>) {
+    let begun = Instant::now();
+    let mut last = Utc::now();
+    loop {
+        let due = async {
+            match &schedule.timing {
+                Timing::Every(every) => sleep(left(begun.elapsed(), *every)).await,
+                Timing::Cron { cron, .. } => wait_for(cron, &mut last).await,
+            }
+        };
+        tokio::select! {
+            biased;
+            _ = stage.wait_for(|stage| *stage > Stage::Running) => return,
+            () = due => {}
+        }
         runner
             .run(&schedule.name, Job::Schedule(&schedule.name))
             .await;
-    };
-    match &schedule.timing {
-        Timing::Every(every) => {
-            let mut ticks = interval_at(Instant::now() + *every, *every);
-            ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
-            loop {
-                tokio::select! {
-                    _ = stopped.changed() => return,
-                    _ = ticks.tick() => {}
-                }
-                job().await;
-            }
-        }
-        Timing::Cron { cron, .. } => loop {
-            let Ok(next) = cron.find_next_occurrence(&Utc::now(), false) else {
-                // It had one when it was loaded: its last was in the past.
+        last = Utc::now();
+    }
+}
+
+/// How long it is to the next whole number of periods.
+fn left(passed: Duration, every: Duration) -> Duration {
+    let every = every.as_nanos().max(1);
+    Duration::from_nanos(u64::try_from(every - passed.as_nanos() % every).unwrap_or(u64::MAX))
+}
+
+/// Waits for the next time of a cron expression after `last`, by a clock that may be set meanwhile.
+async fn wait_for(cron: &Cron, last: &mut DateTime<Utc>) {
+    loop {
+        let Ok(next) = cron.find_next_occurrence(last, false) else {
+            // Its last time was in the past. The loader refuses one that never has any.
+            return std::future::pending().await;
+        };
+        let now = Utc::now();
+        let Ok(left) = (next - now).to_std() else {
+            *last = now;
+            if now - next <= LATEST {
                 return;
-            };
-            let wait_until = async {
-                while let Ok(left) = (next - Utc::now()).to_std() {
-                    sleep(left.min(LONGEST_SLEEP)).await;
-                }
-            };
-            tokio::select! {
-                _ = stopped.changed() => return,
-                () = wait_until => {}
             }
-            job().await;
-        },
+            continue;
+        };
+        if left.is_zero() {
+            *last = now;
+            return;
+        }
+        // When the clock was set back, times come again that lie before the last one.
+        *last = now.min(*last);
+        sleep(left.min(LONGEST_SLEEP)).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn s2_what_was_missed_is_left_out() {
+        for (passed, next) in [(0, 10), (9, 10), (10, 20), (35, 40), (40, 50)] {
+            let left = left(Duration::from_secs(passed), Duration::from_secs(10));
+            assert_eq!(left, Duration::from_secs(next - passed));
+        }
     }
 }

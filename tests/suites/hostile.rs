@@ -298,14 +298,18 @@ async fn a_client_that_leaves_during_a_middleware_costs_nobody() {
         .config("[limits]\ndeadline-ms = 300")
         .start();
     while_a_neighbour_chats(&server, async {
-        for _ in 0..3 {
+        for leaver in 1..=3 {
             let steps = json!([{ "do": "loop" }]).to_string();
             let mut headers = Raw::upgrade_headers();
             headers.push(("x-gate", &steps));
             let mut raw = Raw::connect(server.address()).await;
             raw.write(&Raw::request("GET", "/gated", &headers)).await;
+            eventually("the middleware to be under way", async || {
+                (server.stderr.with("the gate turns").len() == leaver).then_some(())
+            })
+            .await;
         }
-        // The three who left are still waited for, each to its deadline.
+        // The last who left is still waited for, to its deadline.
         connect(server.url("/gated")).await;
     })
     .await;

@@ -3,7 +3,8 @@
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tulpar_tests::{
-    Client, Mould, PATIENCE, Request, Server, Signal, Value, connect, eventually, json, observer,
+    Client, Mould, PATIENCE, Raw, Request, Server, Signal, Value, connect, eventually, json,
+    observer,
 };
 
 async fn call(server: &Server, desk: &str, call: Value) -> Value {
@@ -90,7 +91,13 @@ async fn s2_a_schedule_never_runs_twice_at_once_and_what_was_missed_is_left_out(
 async fn s2_a_run_that_fails_is_reported_and_the_next_one_comes() {
     let server = worker("[plugin.worker]\nconfig = { tick = 'fail' }");
     let mut observer = observer(&server, "/commander").await;
-    server.log_line(&["service Worker: tick: ", "told to fail", "worker.wasm"]);
+    // Nor does its text pass for another line of the log.
+    let failed = [
+        "service Worker: tick: ",
+        "told to fail\u{fffd}INFO a line",
+        "worker.wasm",
+    ];
+    server.log_line(&failed);
     let first = next(&mut observer, "tick").await;
     let second = next(&mut observer, "tick").await;
     // An error leaves the instance alive.
@@ -150,6 +157,29 @@ async fn s2_v1_on_stop_runs_when_the_server_stops_and_the_process_ends_well() {
         .env("TULPAR_STORE", folder)
         .start();
     assert_eq!(kept(&server, "stops").await, "1");
+}
+
+#[tokio::test]
+async fn s2_v1_a_stop_while_services_start_stops_them_in_order() {
+    let mut server = Server::with(&["worker"])
+        .config("[plugin.worker]\nconfig = { start = 'slow' }")
+        .start();
+    server.signal(Signal::TERM);
+    assert!(server.wait_exit(PATIENCE).success());
+    server.log_line(&["stops", "worker.wasm"]);
+}
+
+#[tokio::test]
+async fn s2_v1_a_client_that_does_not_leave_keeps_no_service_from_stopping() {
+    let mut server = Server::with(&["worker", "unruly"])
+        .config("[timeouts]\ngrace-ms = 2000")
+        .start();
+    let mut raw = Raw::connect(server.address()).await;
+    raw.write(&Request::get("/unruly/sleep").bytes()).await;
+    server.log_line(&["asked for /sleep"]);
+    server.signal(Signal::TERM);
+    assert_eq!(server.wait_exit(PATIENCE).code(), Some(1));
+    server.log_line(&["stops", "worker.wasm"]);
 }
 
 #[tokio::test]
@@ -299,12 +329,17 @@ async fn a_grant_or_a_value_that_cannot_be_stops_the_server_and_says_why() {
             "config = { a = { file = '/not/there' } }",
             "cannot read /not/there",
         ),
+        ("config = 's3cret'", "`plugin.desk` is a table with"),
+        ("hosts = 's3cret'", "`plugin.desk` is a table with"),
+        ("hosts = ['u:s3cret@host']", "is more than a host"),
+        ("config = { a = 's3cret }", "is not valid TOML in line 2"),
         ("config = { a = 3 }", "is a text, { env ="),
     ] {
         let (status, server) = Server::with(&[])
             .config(&format!("[plugin.desk]\n{config}"))
             .start_in_vain();
         assert_eq!(status.code(), Some(2), "{config}");
+        assert!(!server.stderr.text().contains("s3cret"), "{config}");
         assert!(
             server.stderr.text().contains(reason),
             "{config}: {}",
@@ -568,13 +603,32 @@ async fn s1_p4_a_controller_whose_middleware_is_missing_is_not_served() {
 }
 
 #[tokio::test]
+async fn p3_a_tenant_takes_nothing_out_of_what_a_controller_of_the_root_serves() {
+    let server = Server::with(&["desk", "attach"])
+        .tenant("desk", &["commander", "worker"])
+        .tenant("desks", &["commander"])
+        .start();
+    let line = server.refusal("desk/commander.wasm");
+    assert!(
+        line.contains("what is below /desk is desk.wasm's already"),
+        "{line}"
+    );
+    for served in [&["/desks/commander"][..], &["Worker (of desk)"]] {
+        server
+            .stdout
+            .wait_for(served, PATIENCE)
+            .expect("it is served");
+    }
+}
+
+#[tokio::test]
 async fn s1_routes_parameters_bodies_and_errors_of_an_sdk_controller() {
     let server = Server::with(&["desk", "attach"])
         .tenant("acme", &["desk"])
         .start();
     let ask = async |method: &str, path: &str, body: &str| {
         let request = Request::new(method, path).body(body);
-        let mut raw = tulpar_tests::Raw::connect(server.address()).await;
+        let mut raw = Raw::connect(server.address()).await;
         raw.write(&request.bytes()).await;
         let response = raw.outcome(method).await.expect("it is whole");
         (response.status, response.text().to_owned())

@@ -90,16 +90,6 @@ async fn serve(config: Config) -> Result<Ended> {
     let dev = config.dev;
     let mut terminate = signal(SignalKind::terminate()).context("cannot wait for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot wait for SIGINT")?;
-    let app = App::new(config).await?;
-    let address = app.address()?;
-    let mut report = report(&app, &plugins);
-    _ = writeln!(report, "listening on http://{address}");
-    if dev {
-        _ = writeln!(report, "try it in a browser: http://{address}/");
-    }
-    // Nobody has to read this.
-    let _ = std::io::stdout().write_all(report.as_bytes());
-
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     tokio::spawn(async move {
         let mut next =
@@ -110,6 +100,16 @@ async fn serve(config: Config) -> Result<Ended> {
         tracing::warn!("stopped at once by a second signal");
         std::process::exit(1);
     });
+
+    let app = App::new(config).await?;
+    let address = app.address()?;
+    let mut report = report(&app, &plugins);
+    _ = writeln!(report, "listening on http://{address}");
+    if dev {
+        _ = writeln!(report, "try it in a browser: http://{address}/");
+    }
+    // Nobody has to read this.
+    let _ = std::io::stdout().write_all(report.as_bytes());
     Ok(app.run(async { _ = stopped.await }).await)
 }
 

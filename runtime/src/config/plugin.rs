@@ -56,10 +56,22 @@ impl PluginSettings {
 
 /// Refuses a key that is not known, and names the nearest that is.
 pub(super) fn check_keys(name: &str, settings: &Value, origin: &str) -> Result<(), ConfigError> {
-    let keys = settings
-        .as_table()
-        .into_iter()
-        .flat_map(|table| table.keys());
+    let settings = settings.as_table();
+    // Here and not where the values are read, whose messages would show them.
+    let is_other = |key: &str, type_name: &str| {
+        settings
+            .and_then(|settings| settings.get(key))
+            .is_some_and(|value| value.type_str() != type_name)
+    };
+    if is_other("hosts", "array") || is_other("config", "table") || settings.is_none() {
+        return Err(ConfigError::Invalid {
+            origin: origin.to_owned(),
+            reason: format!(
+                "`plugin.{name}` is a table with `hosts`, a list of texts, and `config`, a table of values"
+            ),
+        });
+    }
+    let keys = settings.into_iter().flat_map(|table| table.keys());
     for key in keys {
         if !KNOWN.contains(&key.as_str()) {
             let nearest = KNOWN
@@ -133,7 +145,8 @@ impl HostPattern {
     /// Whether a request to that host goes where the grant allows. `default_port` is the scheme's.
     #[must_use]
     pub fn allows(&self, host: &str, port: Option<u16>, default_port: u16) -> bool {
-        let host = host.to_ascii_lowercase();
+        // A name that ends in a dot is the same one, said in full.
+        let host = host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase();
         let right_host = match self.below {
             true => host
                 .strip_suffix(&self.host)
@@ -148,9 +161,11 @@ impl TryFrom<String> for HostPattern {
     type Error = String;
 
     fn try_from(text: String) -> Result<Self, String> {
+        // What is before an `@` would be a password.
+        let shown = text.rsplit('@').next().unwrap_or_default();
         let wrong = |why: &str| {
             Err(format!(
-                "{text:?} in `hosts` {why}; write a host such as \"api.example.com\", \"api.example.com:8443\" or \
+                "{shown:?} in `hosts` {why}; write a host such as \"api.example.com\", \"api.example.com:8443\" or \
                  \"*.example.com\""
             ))
         };
@@ -270,6 +285,7 @@ mod tests {
         ] {
             assert!(!allows("*.example.com", other, None), "{other}");
         }
+        assert!(allows("example.com", "example.com.", None));
         assert!(!allows("example.com", "a.example.com", None));
         assert!(allows("[::1]:80", "[::1]", Some(80)));
     }

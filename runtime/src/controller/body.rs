@@ -10,9 +10,12 @@ use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::Response;
 use hyper::body::{Body, Frame, SizeHint};
 use hyper::header;
+use tokio::sync::watch;
+use tokio::time::Instant;
 use wasmtime_wasi_http::Error;
 use wasmtime_wasi_http::p2::body::HyperOutgoingBody;
 
+use super::warn;
 use crate::plugin::Plugin;
 
 /// What those who have to do with a request tell each other.
@@ -107,6 +110,21 @@ pub struct ResponseBody {
     left: Option<u64>,
     plugin: Arc<Plugin>,
     listener: Listener,
+    /// When it has to be over.
+    deadline: Instant,
+    until: Option<Until>,
+}
+
+/// When a connection is to be broken off, whatever it does; none while nothing is in the way.
+pub type CutOff = watch::Sender<Option<Instant>>;
+
+/// Takes the time back when the response has ended.
+struct Until(CutOff);
+
+impl Drop for Until {
+    fn drop(&mut self) {
+        self.0.send_replace(None);
+    }
 }
 
 impl ResponseBody {
@@ -115,6 +133,7 @@ impl ResponseBody {
         plugin: &Arc<Plugin>,
         response: Response<HyperOutgoingBody>,
         listener: Listener,
+        deadline: Instant,
     ) -> Response<Self> {
         let length = response.headers().get(header::CONTENT_LENGTH);
         let left = length.and_then(|length| length.to_str().ok()?.parse().ok());
@@ -123,7 +142,18 @@ impl ResponseBody {
             left,
             plugin: plugin.clone(),
             listener,
+            deadline,
+            until: None,
         })
+    }
+
+    /// Has the connection that it goes to broken off when its time is over: a client that does not read would hold what
+    /// waits for it for ever.
+    #[must_use]
+    pub fn or_cut_off(mut self, connection: CutOff) -> Self {
+        connection.send_replace(Some(self.deadline));
+        self.until = Some(Until(connection));
+        self
     }
 
     /// The body of an answer to HEAD: the controller writes it, and it goes nowhere.
@@ -140,15 +170,12 @@ impl ResponseBody {
     }
 
     fn warn(&self, error: &(dyn std::error::Error + 'static)) {
-        let plugin = self.plugin.id();
         if error.is::<LengthLimitError>() {
             let limit = self.plugin.limits().response_body_bytes;
-            tracing::warn!(
-                %plugin,
-                "controller: its response is over {limit} bytes (limits.response-body-bytes)"
-            );
+            let what = format!("its response is over {limit} bytes (limits.response-body-bytes)");
+            warn(&self.plugin, &what);
         } else {
-            tracing::warn!(%plugin, "controller: its response broke off: {error}");
+            warn(&self.plugin, &format!("its response broke off: {error}"));
         }
     }
 }

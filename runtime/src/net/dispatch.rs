@@ -11,6 +11,7 @@ use hyper::{Method, Request, Response};
 use super::respond::{self, Answer};
 use super::router::{ControllerRoute, Route};
 use super::{Busy, Server, handshake, page};
+use crate::controller::{self, CutOff};
 use crate::middleware;
 use crate::plugin::host::RequestContext;
 use crate::plugin::{Plugin, Verdict};
@@ -18,21 +19,30 @@ use crate::plugin::{Plugin, Verdict};
 /// What a chain of middlewares that let a request pass has attached to it: the values, as JSON.
 type Values = Option<Arc<str>>;
 
-/// Answers one request. When the answer is 101 the connection goes on as a socket, which counts as `busy` to its end.
+/// Answers one request. When the answer is 101 the connection goes on as a socket, which counts as `busy` to its end. A
+/// response that takes too long breaks the connection off by `cut_off`.
 pub(super) async fn answer(
     server: Arc<Server>,
     remote: IpAddr,
     busy: Busy,
-    request: Request<Incoming>,
+    cut_off: CutOff,
+    mut request: Request<Incoming>,
 ) -> Result<Answer, Infallible> {
+    // What only the host may say, to middlewares as well.
+    for name in [controller::PREFIX, controller::VALUES] {
+        request.headers_mut().remove(name);
+    }
     let router = server.router();
     let path = request.uri().path();
+    if request.method() == Method::CONNECT || !path.starts_with('/') {
+        return Ok(respond::not_found());
+    }
     let is_upgrade = request.method() == Method::GET && handshake::is_wanted(request.headers());
     Ok(match (router.find(path), router.find_controller(path)) {
         (Some(route), controller) if is_upgrade || controller.is_none() => {
             to_namespace(&server, remote, busy, route, request).await
         }
-        (_, Some(route)) => to_controller(remote, route, request).await,
+        (_, Some(route)) => to_controller(remote, cut_off, route, request).await,
         _ if server.dev && path == "/" && request.method() == Method::GET => {
             respond::html(page::render(&router))
         }
@@ -73,6 +83,7 @@ async fn to_namespace(
 
 async fn to_controller(
     remote: IpAddr,
+    cut_off: CutOff,
     route: &ControllerRoute,
     request: Request<Incoming>,
 ) -> Answer {
@@ -81,7 +92,7 @@ async fn to_controller(
         remote,
         request,
         async |request, values| match route.controller.answer(request, values.as_deref()).await {
-            Ok(response) => respond::streamed(response),
+            Ok(response) => respond::streamed(response.map(|body| body.or_cut_off(cut_off))),
             Err(failure) => respond::failure(failure),
         },
     )

@@ -1,6 +1,6 @@
 //! Accepting connections and speaking HTTP on them.
 
-use std::future::Future;
+use std::future::{Future, pending};
 use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
@@ -12,6 +12,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until};
 
 use super::{Busy, Server, dispatch};
 
@@ -69,8 +70,10 @@ async fn serve(
     // A message is small and somebody waits for it.
     let _ = stream.set_nodelay(true);
     let settings = server.clone();
+    let (cut_off, mut cut) = watch::channel(None);
     let answer = service_fn(move |request| {
-        dispatch::answer(server.clone(), remote.ip(), busy.clone(), request)
+        let cut_off = cut_off.clone();
+        dispatch::answer(server.clone(), remote.ip(), busy.clone(), cut_off, request)
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -79,14 +82,43 @@ async fn serve(
         .serve_connection(TokioIo::new(stream), answer)
         .with_upgrades();
     let mut connection = pin!(connection);
+    let served = async {
+        tokio::select! {
+            served = &mut connection => served,
+            _ = stopped.changed() => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
+        }
+    };
     let served = tokio::select! {
-        served = &mut connection => served,
-        _ = stopped.changed() => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
+        served = served => served,
+        () = time_is_over(&mut cut) => {
+            tracing::debug!(%remote, "broken off: a response took too long");
+            return;
         }
     };
     if let Err(error) = served {
         tracing::debug!(%remote, "{error}");
+    }
+}
+
+/// Waits for the time that is told last, when one is.
+async fn time_is_over(cut: &mut watch::Receiver<Option<Instant>>) {
+    loop {
+        let over = *cut.borrow_and_update();
+        let over = async {
+            match over {
+                Some(over) => sleep_until(over).await,
+                None => pending().await,
+            }
+        };
+        tokio::select! {
+            () = over => return,
+            changed = cut.changed() => if changed.is_err() {
+                // Nobody is left who could tell one.
+                return pending().await;
+            }
+        }
     }
 }

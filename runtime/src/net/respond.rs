@@ -33,7 +33,7 @@ pub(super) fn failure(failure: Failure) -> Answer {
             with(response, header::RETRY_AFTER, "1")
         }
         Failure::TooLarge => error(StatusCode::PAYLOAD_TOO_LARGE, "Content Too Large"),
-        Failure::NoHost => bad_request("The Host header is missing"),
+        Failure::NoHost => bad_request("The request does not name one host"),
     }
 }
 

@@ -161,6 +161,9 @@ impl Catalog {
             {
                 return Err(taken(format!("the path {}", a.sockets.path())));
             }
+            if let Some(path) = lies_in(old, &new).or_else(|| lies_in(&new, old)) {
+                return Err(taken(format!("what is below {path}")));
+            }
             if let (Some(a), Some(b)) = (&old.controller, &new.controller)
                 && a.mount == b.mount
             {
@@ -182,6 +185,16 @@ impl Catalog {
         }
         Ok(new)
     }
+}
+
+/// The path of a tenant whose plugins would serve a part of what a controller of the root folder serves, past its
+/// middlewares.
+fn lies_in(root: &Loaded, of_tenant: &Loaded) -> Option<String> {
+    let controller = root.controller.as_ref()?;
+    let tenant = of_tenant.plugin.id().tenant.as_ref()?;
+    let first = controller.mount.split('/').nth(1)?;
+    let serves = of_tenant.controller.is_some() || of_tenant.namespace.is_some();
+    (root.plugin.id().tenant.is_none() && first == tenant && serves).then(|| format!("/{tenant}"))
 }
 
 fn stamp(file: &Path) -> Stamp {

@@ -28,6 +28,8 @@ pub(super) struct Code {
     pub(super) controller: Option<controller_handler::GuestIndices>,
     /// What a controller does.
     pub(super) incoming: Option<incoming_handler::GuestIndices>,
+    /// Whether it imports the key-value store.
+    pub(super) keeps: bool,
 }
 
 impl Code {
@@ -63,6 +65,10 @@ impl Code {
                 .then(|| incoming_handler::GuestIndices::new(&component_pre))
                 .transpose()
                 .map_err(shape)?,
+            keeps: component
+                .component_type()
+                .imports(component.engine())
+                .any(|(name, _)| name.starts_with("wasi:keyvalue/")),
             component: component_pre,
         };
         if code.controller.is_some() && code.incoming.is_none() {

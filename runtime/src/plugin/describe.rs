@@ -262,6 +262,13 @@ fn check_timing(schedule: &service_handler::Schedule) -> Result<Timing, Refusal>
         }
         service_handler::Timing::Cron(expression) => {
             check_name("a cron expression", expression)?;
+            // The parser takes an empty item for something, and searches millennia for when that is.
+            let mut items = expression.split([' ', '\t', ',']);
+            if expression.contains(',') && items.any(str::is_empty) {
+                return Err(wrong(format!(
+                    "has the cron expression {expression:?}: an item is empty"
+                )));
+            }
             let parser = CronParser::builder()
                 .seconds(Seconds::Optional)
                 .year(Year::Disallowed)

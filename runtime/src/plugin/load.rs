@@ -106,6 +106,11 @@ pub async fn load(shared: &Arc<Shared>, id: PluginId, file: &Path) -> Result<Loa
     let (code, cached, at_rest) = compiled.await.map_err(io::Error::other)??;
 
     let plugin = Arc::new(Plugin::new(id, shared, code));
+    if plugin.code.keeps {
+        // Opening it reads all of it, for which no event of the plugin's should have to wait. When it fails, the log says
+        // so, and it is tried again when it is used.
+        let _ = shared.stores.of(plugin.id.tenant.as_deref()).await;
+    }
     let loaded = describe(plugin, file).await?;
     warn_of_difference(&loaded, at_rest);
     tracing::debug!(file = %loaded.plugin.id, cached, ms = begun.elapsed().as_millis(), "plugin loaded");

@@ -23,10 +23,11 @@ mod service;
 
 use std::collections::BTreeMap;
 use std::pin::pin;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use hyper::http::{HeaderMap, StatusCode};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use wasmtime::Engine;
 use wasmtime::component::{Linker, Resource};
 
@@ -62,6 +63,9 @@ pub struct Shared {
     backplane: Arc<dyn Backplane>,
     ulak: Arc<Ulak>,
     stores: Stores,
+    /// How many more requests all controllers together can take on: half of the instances, so that clients of controllers
+    /// leave the rest to namespaces, middlewares and services.
+    requests: Arc<Semaphore>,
     /// What the configuration gives to single plugins.
     settings: BTreeMap<String, Arc<PluginSettings>>,
 }
@@ -90,6 +94,7 @@ impl Shared {
             backplane,
             ulak,
             stores: Stores::new(&config.store, limits),
+            requests: Arc::new(Semaphore::new((config.limits.instances / 2).max(1) as usize)),
             settings: settings
                 .map(|(name, given)| (name.clone(), Arc::new(given.clone())))
                 .collect(),
@@ -120,6 +125,9 @@ pub struct Plugin {
     jobs: Place<Box<Instance>>,
     /// How many requests its controller can take on at the moment.
     requests: Arc<Semaphore>,
+    /// How many more requests to other hosts it may have under way.
+    outgoing: Arc<Semaphore>,
+    failures: AtomicU64,
 }
 
 /// What happens to a socket.
@@ -169,6 +177,13 @@ pub enum CallError {
     NotExported(&'static str),
 }
 
+impl CallError {
+    /// The handler returned an error with that text.
+    fn handler(text: String) -> Self {
+        Self::Handler(host::one_line(&text))
+    }
+}
+
 /// The cause of a trap in one line. The guest's own panic message has gone to the log before.
 fn trap(error: &wasmtime::Error) -> String {
     match error.downcast_ref::<wasmtime::Trap>() {
@@ -189,6 +204,8 @@ impl Plugin {
             events: Place::new(),
             jobs: Place::new(),
             requests: Arc::new(Semaphore::new(shared.limits.requests)),
+            outgoing: Arc::new(Semaphore::new(shared.limits.outgoing_requests)),
+            failures: AtomicU64::new(0),
             id: Arc::new(id),
         }
     }
@@ -199,16 +216,24 @@ impl Plugin {
         &self.id
     }
 
+    /// Counts a failure of one of its handlers. Returns how many there have been since it was loaded.
+    pub fn count_failure(&self) -> u64 {
+        self.failures.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
     /// What it may use.
     #[must_use]
     pub fn limits(&self) -> &Limits {
         &self.shared.limits
     }
 
-    /// A permit is one request that its controller can take on.
+    /// The right to take on one request, for as long as it is held; none when its controller, or all of them together,
+    /// have as many as they may.
     #[must_use]
-    pub fn requests(&self) -> Arc<Semaphore> {
-        self.requests.clone()
+    pub fn take_on_request(&self) -> Option<[OwnedSemaphorePermit; 2]> {
+        let own = self.requests.clone().try_acquire_owned().ok()?;
+        let shared = self.shared.requests.clone().try_acquire_owned().ok()?;
+        Some([own, shared])
     }
 
     fn event_deadline(&self) -> Deadline {
@@ -258,7 +283,7 @@ impl Plugin {
             }
         };
         store.data_mut().handles.take_back(place);
-        entry.leave(outcome)?.map_err(CallError::Handler)
+        entry.leave(outcome)?.map_err(CallError::handler)
     }
 
     /// Has the middleware decide about a request. Returns the request with what it attached.
@@ -289,7 +314,7 @@ impl Plugin {
             .run(pin!(guest.call_handle(&mut *store, context)))
             .await;
         let request = store.data_mut().request.take();
-        let verdict = entry.leave(outcome)?.map_err(CallError::Handler)?;
+        let verdict = entry.leave(outcome)?.map_err(CallError::handler)?;
         let request = request.ok_or(CallError::NotExported("the request's context"))?;
         Ok((check(verdict)?, request))
     }

@@ -71,5 +71,5 @@ async fn call(instance: &mut Instance, job: Job<'_>) -> Result<Result<(), CallEr
             Ok(())
         }
     };
-    Ok(outcome.map_err(CallError::Handler))
+    Ok(outcome.map_err(CallError::handler))
 }

@@ -19,8 +19,10 @@ impl Worker {
     fn on_start(&mut self) -> Result<()> {
         kv::open("worker")?.increment("starts", 1)?;
         log::info(format!("starts beside {}", ulak::namespaces().join(" ")));
-        if config::get("start")?.as_deref() == Some("fail") {
-            return Err(Error::msg("told not to start"));
+        match config::get("start")?.as_deref() {
+            Some("fail") => return Err(Error::msg("told not to start")),
+            Some("slow") => be_busy(Duration::from_millis(500)),
+            _ => {}
         }
         self.started = true;
         Ok(())
@@ -34,7 +36,7 @@ impl Worker {
             json!({ "event": "tick", "number": number, "runs": self.runs, "started": self.started }),
         )?;
         match config::get("tick")?.as_deref() {
-            Some("fail") => return Err(Error::msg("told to fail")),
+            Some("fail") => return Err(Error::msg("told to fail\nINFO a line of its own")),
             Some("panic") => panic!("told to panic"),
             Some("loop") => loop {
                 spin_loop();

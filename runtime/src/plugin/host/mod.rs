@@ -23,19 +23,26 @@ pub use self::http::{ContextHandle, RequestContext};
 pub use self::keyvalue::BucketHandle;
 use self::keyvalue::Buckets;
 use self::outgoing::Outgoing;
+pub(super) use self::output::one_line;
 pub(super) use self::sockets::Handles;
 pub use self::sockets::SocketHandle;
+use self::ulak::Broker;
 use super::bindings::tulpar::plugin::types;
 use super::sandbox::{Clock, Deadline, Limiter};
 use super::{Plugin, Shared};
-use crate::config::PluginSettings;
+use crate::config::{Limits, PluginSettings};
 use crate::hub;
 use crate::ids::PluginId;
 use crate::message::Message;
-use crate::ulak::Sender;
 
 /// The most JSON a plugin may attach to one connection, in bytes.
 pub const MAX_VALUES: usize = 64 << 10;
+
+/// Handles of WASI that an instance may hold at once: streams, requests, bodies. A request has about ten. Behind each
+/// there may be 128 KiB, of headers or of a body that waits.
+const WASI_HANDLES: usize = 256;
+/// Random bytes that one call may ask for. They are drawn on the thread that serves.
+const MAX_RANDOM: u64 = 64 << 10;
 
 /// The data of a store.
 pub struct HostState {
@@ -49,7 +56,7 @@ pub struct HostState {
     pub(super) clock: Clock,
     plugin: Arc<PluginId>,
     settings: Arc<PluginSettings>,
-    sender: Sender,
+    broker: Broker,
     buckets: Buckets,
     outgoing: Outgoing,
     wasi: WasiCtx,
@@ -63,10 +70,11 @@ impl HostState {
         let limits = &plugin.shared.limits;
         let id = &plugin.id;
         let mut table = ResourceTable::new();
-        table.set_max_capacity(limits.handles);
+        table.set_max_capacity(WASI_HANDLES);
         let wasi = WasiCtx::builder()
             .stdout(output::Lines::new(id.clone(), tracing::Level::INFO))
             .stderr(output::Lines::new(id.clone(), tracing::Level::WARN))
+            .max_random_size(MAX_RANDOM)
             .build();
         Self {
             namespace: plugin.namespace.get().cloned(),
@@ -75,27 +83,15 @@ impl HostState {
             limiter: Limiter::new(limits.instance_memory_bytes),
             clock: Clock::new(deadline),
             settings: plugin.settings.clone(),
-            sender: plugin.sender.clone(),
+            broker: Broker::new(plugin),
             buckets: Buckets::new(limits.handles),
-            outgoing: Outgoing::new(id.clone(), plugin.settings.clone()),
+            outgoing: Outgoing::new(plugin),
             wasi,
             http: WasiHttpCtx::new(),
             table,
             plugin: id.clone(),
             shared: plugin.shared.clone(),
         }
-    }
-
-    /// The frame of a message, unless it is too large.
-    fn encode(&self, message: &types::MessageResult) -> Result<hub::Frame, types::SocketError> {
-        let message = match message {
-            types::MessageResult::Text(text) => Message::Text(text),
-            types::MessageResult::Binary(bytes) => Message::Binary(bytes),
-        };
-        if message.payload().len() > self.shared.limits.max_message_bytes {
-            return Err(types::SocketError::TooLarge);
-        }
-        Ok(hub::Frame::message(message))
     }
 
     /// Sends to an audience of the plugin's own namespace; without one there is nobody.
@@ -109,7 +105,7 @@ impl HostState {
         {
             return Err(types::SocketError::InvalidArgument);
         }
-        let frame = self.encode(message)?;
+        let frame = encode(message, &self.shared.limits)?;
         Ok(self.namespace.as_ref().map_or(0, |namespace| {
             self.shared.backplane.publish(namespace, audience, &frame)
         }))
@@ -154,6 +150,21 @@ impl From<hub::JoinError> for types::SocketError {
             hub::JoinError::TooMany => Self::LimitExceeded,
         }
     }
+}
+
+/// The frame of a message, unless it is too large.
+fn encode(
+    message: &types::MessageResult,
+    limits: &Limits,
+) -> Result<hub::Frame, types::SocketError> {
+    let message = match message {
+        types::MessageResult::Text(text) => Message::Text(text),
+        types::MessageResult::Binary(bytes) => Message::Binary(bytes),
+    };
+    if message.payload().len() > limits.max_message_bytes {
+        return Err(types::SocketError::TooLarge);
+    }
+    Ok(hub::Frame::message(message))
 }
 
 /// The text, when it is JSON and no longer than [`MAX_VALUES`].

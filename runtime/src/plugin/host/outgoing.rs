@@ -7,26 +7,37 @@ use std::sync::Arc;
 use http_body_util::BodyExt;
 use hyper::http::uri::Scheme;
 use hyper::{Request, Response};
+use tokio::sync::Semaphore;
 use wasmtime_wasi_http::p2::bindings::http::types::ErrorCode;
 use wasmtime_wasi_http::{
     Error, RequestOptions, Result, WasiBody, WasiHttpHooks, default_send_request,
 };
 
+use super::super::Plugin;
 use crate::config::PluginSettings;
 use crate::ids::PluginId;
+
+/// What a plugin writes to a body at once. Two of these wait in each body that is not read.
+const CHUNK: usize = 64 << 10;
 
 /// Decides where the requests of a plugin may go.
 pub(super) struct Outgoing {
     plugin: Arc<PluginId>,
     settings: Arc<PluginSettings>,
+    /// How many more requests may be under way.
+    free: Arc<Semaphore>,
 }
 
 /// What is still to be done for a request when its response has begun.
 type Rest = Box<dyn Future<Output = Result<()>> + Send>;
 
 impl Outgoing {
-    pub(super) fn new(plugin: Arc<PluginId>, settings: Arc<PluginSettings>) -> Self {
-        Self { plugin, settings }
+    pub(super) fn new(plugin: &Plugin) -> Self {
+        Self {
+            plugin: plugin.id.clone(),
+            settings: plugin.settings.clone(),
+            free: plugin.outgoing.clone(),
+        }
     }
 
     fn check(&self, request: &Request<WasiBody>) -> Result<()> {
@@ -50,6 +61,7 @@ impl Outgoing {
         {
             return Ok(());
         }
+        let authority = authority.as_str().trim_end_matches('.');
         tracing::warn!(
             plugin = %self.plugin,
             "a request to {authority} was denied; to grant it, add \"{authority}\" to `hosts` under [plugin.{:?}] in \
@@ -70,10 +82,23 @@ impl WasiHttpHooks for Outgoing {
         if let Err(error) = self.check(&request) {
             return Box::new(async { Err(error) });
         }
+        let Ok(permit) = self.free.clone().try_acquire_owned() else {
+            tracing::debug!(plugin = %self.plugin, "too many outgoing requests (limits.outgoing-requests)");
+            return Box::new(async { Err(Error::ConnectionLimitReached) });
+        };
         Box::new(async move {
             let (response, rest) = default_send_request(request, options).await?;
+            let rest = async {
+                // The connection is there until this ends.
+                let _permit = permit;
+                rest.await
+            };
             Ok((response.map(BodyExt::boxed_unsync), Box::new(rest) as Rest))
         })
+    }
+
+    fn p2_outgoing_body_chunk_size(&mut self) -> usize {
+        CHUNK
     }
 
     // The plugin is told. The operator, who can do nothing about it, need not be at each time.

@@ -14,19 +14,21 @@ use crate::ids::PluginId;
 /// The longest line that is logged whole, in bytes.
 const MAX_LINE: usize = 8 << 10;
 
+/// A text of a plugin as one line of the log: cut, and without control characters, which could forge other lines or talk
+/// to the operator's terminal.
+pub(in crate::plugin) fn one_line(text: &str) -> String {
+    text[..text.floor_char_boundary(MAX_LINE)]
+        .chars()
+        .map(|c| match c.is_control() && c != '\t' {
+            true => '\u{fffd}',
+            false => c,
+        })
+        .collect()
+}
+
 /// Writes one line of a plugin to the log.
 pub(super) fn write_line(plugin: &PluginId, level: Level, line: &str) {
-    // Control characters could forge other lines or talk to the operator's terminal.
-    let line: String = line[..line.floor_char_boundary(MAX_LINE)]
-        .chars()
-        .map(|c| {
-            if c.is_control() && c != '\t' {
-                '\u{fffd}'
-            } else {
-                c
-            }
-        })
-        .collect();
+    let line = one_line(line);
     match level {
         Level::TRACE => tracing::trace!(target: "plugin", %plugin, "{line}"),
         Level::DEBUG => tracing::debug!(target: "plugin", %plugin, "{line}"),

@@ -8,7 +8,7 @@ use wasmtime::{Result, format_err};
 
 use super::super::bindings::tulpar::plugin::sockets::{Host, HostSocket};
 use super::super::bindings::tulpar::plugin::types::{MessageResult, SocketError};
-use super::{HostState, checked_json};
+use super::{HostState, checked_json, encode};
 use crate::hub::{Audience, Frame, MAX_CONTROL_PAYLOAD, Socket, is_sendable};
 
 /// What a guest's handle to a socket stands for: a place in [`Handles`].
@@ -88,9 +88,7 @@ impl HostSocket for HostState {
         message: MessageResult,
     ) -> Result<Result<(), SocketError>> {
         let socket = self.handles.get(&socket)?;
-        Ok(self
-            .encode(&message)
-            .and_then(|frame| Ok(socket.send(frame)?)))
+        Ok(encode(&message, &self.shared.limits).and_then(|frame| Ok(socket.send(frame)?)))
     }
 
     fn ping(

@@ -1,21 +1,41 @@
 //! `tulpar:plugin/ulak`.
 
+use std::sync::Arc;
+
+use tokio::task::yield_now;
 use wasmtime::Result;
 
 use super::super::bindings::tulpar::plugin::types::{MessageResult, SocketError};
 use super::super::bindings::tulpar::plugin::ulak::{
     BulkResult, Error, ErrorCode, Host, Operation, Target,
 };
-use super::HostState;
+use super::super::{Plugin, Shared};
+use super::{HostState, encode};
 use crate::hub;
 use crate::ulak::{self, UlakError};
 
+/// Operations that are done without giving the thread to others.
+const AT_A_TIME: usize = 16;
+
 type Outcome<T = u32> = std::result::Result<T, Error>;
 
-impl HostState {
+/// The plugin's way to the namespaces. It is apart from the rest of the state, which cannot be lent while a call waits.
+pub(super) struct Broker {
+    sender: ulak::Sender,
+    shared: Arc<Shared>,
+}
+
+impl Broker {
+    pub(super) fn new(plugin: &Plugin) -> Self {
+        Self {
+            sender: plugin.sender.clone(),
+            shared: plugin.shared.clone(),
+        }
+    }
+
     /// The frame of a message to a namespace, unless it is too large.
     fn frame_for(&self, namespace: &str, message: &MessageResult) -> Outcome<hub::Frame> {
-        self.encode(message).map_err(|error| Error {
+        encode(message, &self.shared.limits).map_err(|error| Error {
             code: match error {
                 SocketError::TooLarge => ErrorCode::InvalidMessage,
                 _ => ErrorCode::SendFailed,
@@ -40,22 +60,30 @@ impl HostState {
             .map_err(Error::from)
     }
 
-    /// The results of several operations, of which the first `limits.bulk-operations` are done.
-    fn in_bulk<T>(&self, operations: Vec<T>, mut operate: impl FnMut(&T) -> Outcome) -> BulkResult {
+    /// The results of several operations, of which the first `limits.bulk-operations` are done. Now and then it gives the
+    /// thread to others, which counts as the call's time.
+    async fn in_bulk<T: Sync>(
+        &self,
+        operations: Vec<T>,
+        operate: impl Fn(&T) -> Outcome + Send,
+    ) -> BulkResult {
         let most = self.shared.limits.bulk_operations;
-        let results = operations.iter().enumerate().map(|(index, operation)| {
-            if index < most {
-                return operate(operation);
+        let mut results = Vec::with_capacity(operations.len());
+        for (index, operation) in operations.iter().enumerate() {
+            if index % AT_A_TIME == AT_A_TIME - 1 {
+                yield_now().await;
             }
-            Err(Error {
-                code: ErrorCode::LimitExceeded,
-                message: format!(
-                    "it is one of more than {most} in one call (limits.bulk-operations)"
-                ),
-                namespace: None,
-            })
-        });
-        let results: Vec<_> = results.collect();
+            results.push(match index < most {
+                true => operate(operation),
+                false => Err(Error {
+                    code: ErrorCode::LimitExceeded,
+                    message: format!(
+                        "it is one of more than {most} in one call (limits.bulk-operations)"
+                    ),
+                    namespace: None,
+                }),
+            });
+        }
         let failed = results.iter().filter(|result| result.is_err()).count();
         BulkResult {
             succeeded: (results.len() - failed) as u32,
@@ -67,11 +95,15 @@ impl HostState {
 
 impl Host for HostState {
     fn broadcast(&mut self, namespace: String, message: MessageResult) -> Result<Outcome> {
-        Ok(self.send_to(&namespace, ulak::Target::Broadcast, &message))
+        Ok(self
+            .broker
+            .send_to(&namespace, ulak::Target::Broadcast, &message))
     }
 
     fn to(&mut self, namespace: String, room: String, message: MessageResult) -> Result<Outcome> {
-        Ok(self.send_to(&namespace, ulak::Target::Room(&room), &message))
+        Ok(self
+            .broker
+            .send_to(&namespace, ulak::Target::Room(&room), &message))
     }
 
     fn to_socket(
@@ -80,60 +112,67 @@ impl Host for HostState {
         id: String,
         message: MessageResult,
     ) -> Result<Outcome<()>> {
-        let sent = self.send_to(&namespace, ulak::Target::Socket(&id), &message);
+        let sent = self
+            .broker
+            .send_to(&namespace, ulak::Target::Socket(&id), &message);
         Ok(sent.map(drop))
     }
 
-    fn to_many(
+    async fn to_many(
         &mut self,
         namespace: String,
         rooms: Vec<String>,
         message: MessageResult,
     ) -> Result<BulkResult> {
+        let broker = &self.broker;
         // Encoded once; all rooms share the frame.
-        let frame = self.frame_for(&namespace, &message);
-        Ok(self.in_bulk(rooms, |room| {
+        let frame = broker.frame_for(&namespace, &message);
+        let send = |room: &String| {
             let frame = frame.as_ref().map_err(Error::clone)?;
-            let sent = self
-                .sender
-                .send(&namespace, ulak::Target::Room(room), frame);
-            sent.map_err(Error::from)
-        }))
+            let target = ulak::Target::Room(room);
+            Ok(broker.sender.send(&namespace, target, frame)?)
+        };
+        Ok(broker.in_bulk(rooms, send).await)
     }
 
-    fn broadcast_all(&mut self, message: MessageResult) -> Result<BulkResult> {
-        let frame = self.encode(&message).ok();
-        Ok(self.in_bulk(self.sender.namespaces(), |namespace| {
+    async fn broadcast_all(&mut self, message: MessageResult) -> Result<BulkResult> {
+        let broker = &self.broker;
+        let frame = encode(&message, &broker.shared.limits).ok();
+        let send = |namespace: &String| {
             let frame = match &frame {
                 Some(frame) => frame.clone(),
-                None => self.frame_for(namespace, &message)?,
+                None => broker.frame_for(namespace, &message)?,
             };
-            let sent = self.sender.send(namespace, ulak::Target::Broadcast, &frame);
-            sent.map_err(Error::from)
-        }))
+            Ok(broker
+                .sender
+                .send(namespace, ulak::Target::Broadcast, &frame)?)
+        };
+        Ok(broker.in_bulk(broker.sender.namespaces(), send).await)
     }
 
-    fn bulk_send(&mut self, operations: Vec<Operation>) -> Result<BulkResult> {
-        Ok(self.in_bulk(operations, |operation| {
+    async fn bulk_send(&mut self, operations: Vec<Operation>) -> Result<BulkResult> {
+        let broker = &self.broker;
+        let send = |operation: &Operation| {
             let target = match &operation.target {
                 Target::Broadcast => ulak::Target::Broadcast,
                 Target::Room(room) => ulak::Target::Room(room),
                 Target::Socket(id) => ulak::Target::Socket(id),
             };
-            self.send_to(&operation.namespace, target, &operation.message)
-        }))
+            broker.send_to(&operation.namespace, target, &operation.message)
+        };
+        Ok(broker.in_bulk(operations, send).await)
     }
 
     fn namespaces(&mut self) -> Result<Vec<String>> {
-        Ok(self.sender.namespaces())
+        Ok(self.broker.sender.namespaces())
     }
 
     fn has_namespace(&mut self, namespace: String) -> Result<bool> {
-        Ok(self.sender.find(&namespace).is_ok())
+        Ok(self.broker.sender.find(&namespace).is_ok())
     }
 
     fn socket_count(&mut self, namespace: String) -> Result<Outcome> {
-        let found = self.sender.find(&namespace);
+        let found = self.broker.sender.find(&namespace);
         Ok(found
             .map(|sockets| u32::try_from(sockets.len()).unwrap_or(u32::MAX))
             .map_err(Error::from))
