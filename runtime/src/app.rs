@@ -205,8 +205,9 @@ impl Serving {
 
     /// Takes in the plugins that have been loaded, the last `new` of them.
     async fn take_in(&mut self, plugins: &[Arc<Loaded>], new: usize) {
-        let router = Router::new(plugins);
         let before = self.server.router();
+        self.set_router(Router::new(plugins));
+        let router = self.server.router();
         for route in router.routes() {
             let path = route.namespace.sockets().path();
             if before.find(path).is_none() {
@@ -220,7 +221,6 @@ impl Serving {
                 tracing::info!("serving {mount}/ from {}", route.controller.source());
             }
         }
-        self.set_router(router);
         self.start_services(&plugins[plugins.len() - new..]).await;
     }
 }

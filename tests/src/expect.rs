@@ -1,7 +1,8 @@
 //! What several suites expect in the same words.
 
-use crate::client::{Client, Connect, connect};
+use crate::client::{Client, Connect, connect, json};
 use crate::eventually;
+use crate::raw::Response;
 use crate::server::Server;
 
 /// The path is served by something that echoes.
@@ -46,4 +47,16 @@ pub fn is_timestamp(text: &str) -> bool {
     text.bytes()
         .map(shape)
         .eq("0000-00-00T00:00:00.000Z".bytes())
+}
+
+/// The host's own answer.
+pub fn expect_error(response: &Response, status: u16, reason: &str) {
+    let body = json!({ "error": reason }).to_string();
+    assert_eq!((response.status, response.text()), (status, body.as_str()));
+    assert_eq!(response.header("content-type"), Some("application/json"));
+}
+
+/// An answer with this text.
+pub fn expect_text(response: &Response, status: u16, text: &str) {
+    assert_eq!((response.status, response.text()), (status, text));
 }

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use crate::raw::{Raw, Response};
+use crate::server::Server;
 use crate::within;
 
 /// An HTTP/1.1 request about to be sent.
@@ -105,6 +106,11 @@ impl Request {
         raw.write(&self.bytes()).await;
         raw.outcome(&self.method).await
     }
+}
+
+/// A GET of that path, and what it is answered with.
+pub async fn ask(server: &Server, path: &str) -> Response {
+    Request::get(path).send(server.address()).await
 }
 
 /// What came of a response before the connection ended: nothing, or a head and the beginning of a body.

@@ -6,6 +6,7 @@
 
 mod client;
 mod commander;
+mod desk;
 mod expect;
 mod guests;
 mod http;
@@ -15,11 +16,13 @@ mod server;
 
 pub use client::{Client, Connect, Message, Value, connect, json};
 pub use commander::{next_event, observer, scripted};
+pub use desk::call;
 pub use expect::{
-    become_served, expect_echo, expect_handler_error, expect_not_served, is_timestamp,
+    become_served, expect_echo, expect_error, expect_handler_error, expect_not_served, expect_text,
+    is_timestamp,
 };
 pub use guests::{Mould, guest, guest_path};
-pub use http::{BrokenOff, Request, chunk};
+pub use http::{BrokenOff, Request, ask, chunk};
 pub use lines::Lines;
 pub use raw::{Frame, Opcode, Raw, Response, frame, get};
 pub use server::{Builder, Server, Signal};

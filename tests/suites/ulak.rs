@@ -1,17 +1,8 @@
 //! Ulak: rules U1 to U3, called from a namespace (`commander`), a controller (`desk`) and a service (`worker`).
 
 use tulpar_tests::{
-    Client, Connect, Mould, Request, Server, Value, connect, guest, json, next_event, observer,
+    Client, Connect, Mould, Server, Value, call, connect, guest, json, next_event, observer,
 };
-
-/// What the controller `desk` answers when it is told to call the host.
-async fn call(server: &Server, desk: &str, call: Value) -> Value {
-    let response = Request::post(&format!("{desk}/obey"), call.to_string())
-        .send(server.address())
-        .await;
-    assert_eq!(response.status, 200, "{call}: {response:?}");
-    serde_json::from_slice(&response.body).expect("it is JSON")
-}
 
 fn server() -> Server {
     Server::with(&["commander", "desk", "attach"]).start()
