@@ -153,6 +153,7 @@ async fn s2_v1_a_stop_while_services_start_stops_them_in_order() {
     let mut server = Server::with(&["worker"])
         .config("[plugin.worker]\nconfig = { start = 'slow' }")
         .start();
+    server.log_line(&["starts beside", "worker.wasm"]);
     server.signal(Signal::TERM);
     assert!(server.wait_exit(PATIENCE).success());
     server.log_line(&["stops", "worker.wasm"]);
