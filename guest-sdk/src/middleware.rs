@@ -52,7 +52,8 @@ impl Context {
         self.handle.method()
     }
 
-    /// The path as it was sent, percent-encoding included.
+    /// The path as it was sent, percent-encoding included. One path has many spellings, `/%61` is `/a` to many: to
+    /// protect some paths of a controller and not others, name those that everybody may have.
     pub fn path(&self) -> String {
         self.handle.path()
     }
