@@ -2,7 +2,9 @@
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
-use tulpar_tests::{PATIENCE, Request, Server, Signal, Value, call, json, observer};
+use tulpar_tests::{
+    PATIENCE, Raw, Request, Server, Signal, Value, call, eventually, json, observer,
+};
 
 #[tokio::test]
 async fn configuration_reaches_its_plugin_alone_and_no_log() {
@@ -282,4 +284,29 @@ async fn a_host_that_never_answers_costs_the_request_its_time_and_nobody_else_an
         call(&server, "/desk", json!({ "say": "still here" })).await,
         Value::Null
     );
+}
+
+#[tokio::test]
+async fn a_plugin_has_no_more_requests_under_way_than_allowed() {
+    let port = other_host().await;
+    let server = Server::with(&["desk", "attach"])
+        .config(&format!(
+            "[limits]\noutgoing-requests = 1\n[plugin.desk]\nhosts = ['127.0.0.1:{port}']"
+        ))
+        .start();
+    let url = |path: &str| json!({ "fetch": format!("http://127.0.0.1:{port}{path}") });
+    // One after the other is one at a time.
+    for _ in 0..2 {
+        let answer = call(&server, "/desk", url("/hello")).await;
+        assert_eq!(answer["status"], 200);
+    }
+    let mut raw = Raw::connect(server.address()).await;
+    raw.write(&Request::post("/desk/obey", url("/never").to_string()).bytes())
+        .await;
+    // Until it is under way, others still find room.
+    eventually("the limit to be reached", async || {
+        let answer = call(&server, "/desk", url("/hello")).await;
+        answer["error"].is_string().then_some(())
+    })
+    .await;
 }

@@ -196,6 +196,24 @@ async fn v2_a_controller_serves_no_more_requests_at_once_than_allowed() {
 }
 
 #[tokio::test]
+async fn v2_all_controllers_together_leave_half_of_the_instances() {
+    // One instance describes each plugin when it is loaded, and is gone then.
+    let server = server("instances = 4");
+    let mut held = vec![hold(&server).await, hold(&server).await];
+    let refused = ask(&server, "/foreign").await;
+    expect_error(&refused, 503, "Service Unavailable");
+    // A namespace has its own.
+    expect_echo(&server, "/echo").await;
+    let mut raw = held.pop().expect("there are two");
+    raw.write(&chunk(b"")).await;
+    assert_eq!(raw.chunk().await, b"");
+    eventually("room for one more", async || {
+        (ask(&server, "/foreign").await.status == 200).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn v2_a_client_that_leaves_costs_nobody() {
     for (method, path, hears_of_it) in [
         ("POST", "/count-body", true),
