@@ -1,10 +1,11 @@
 //! What any plugin can reach: its configuration, the key-value store of its tenant, other hosts.
 
+use std::sync::Arc;
+
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
-use tulpar_tests::{
-    PATIENCE, Raw, Request, Server, Signal, Value, call, eventually, json, observer,
-};
+use tokio::sync::Notify;
+use tulpar_tests::{PATIENCE, Raw, Request, Server, Signal, Value, call, json, observer, within};
 
 #[tokio::test]
 async fn configuration_reaches_its_plugin_alone_and_no_log() {
@@ -194,12 +195,15 @@ async fn what_a_tenant_keeps_is_bounded_at_each_limit_and_one_past() {
     assert_eq!(call(&server, "/acme/desk", told).await, Value::Null);
 }
 
-/// A host that answers each request with its path. Returns its port.
-async fn other_host() -> u16 {
+/// A host that answers each request with its path, but `/never`. Returns its port, and what tells of a `/never`.
+async fn other_host() -> (u16, Arc<Notify>) {
+    let asked_never = Arc::new(Notify::new());
+    let asked = asked_never.clone();
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let port = listener.local_addr().expect("it has one").port();
     tokio::spawn(async move {
         while let Ok((mut stream, _)) = listener.accept().await {
+            let asked = asked.clone();
             tokio::spawn(async move {
                 let mut head = Vec::new();
                 while !head.ends_with(b"\r\n\r\n") {
@@ -212,6 +216,7 @@ async fn other_host() -> u16 {
                 let head = String::from_utf8_lossy(&head).into_owned();
                 let path = head.split(' ').nth(1).unwrap_or_default();
                 if path == "/never" {
+                    asked.notify_one();
                     std::future::pending::<()>().await;
                 }
                 let answer = format!(
@@ -222,12 +227,12 @@ async fn other_host() -> u16 {
             });
         }
     });
-    port
+    (port, asked_never)
 }
 
 #[tokio::test]
 async fn requests_go_to_granted_hosts_and_nowhere_else() {
-    let port = other_host().await;
+    let (port, _) = other_host().await;
     let server = Server::with(&["desk", "attach"])
         .tenant("acme", &["desk", "attach"])
         .config(&format!("[plugin.desk]\nhosts = ['127.0.0.1:{port}']"))
@@ -262,7 +267,7 @@ async fn requests_go_to_granted_hosts_and_nowhere_else() {
 
 #[tokio::test]
 async fn a_host_that_never_answers_costs_the_request_its_time_and_nobody_else_anything() {
-    let port = other_host().await;
+    let (port, _) = other_host().await;
     let server = Server::with(&["desk", "attach", "commander"])
         .config(&format!(
             "[limits]\nrequest-deadline-ms = 300\n[plugin.desk]\nhosts = ['127.0.0.1:{port}']"
@@ -288,7 +293,7 @@ async fn a_host_that_never_answers_costs_the_request_its_time_and_nobody_else_an
 
 #[tokio::test]
 async fn a_plugin_has_no_more_requests_under_way_than_allowed() {
-    let port = other_host().await;
+    let (port, asked_never) = other_host().await;
     let server = Server::with(&["desk", "attach"])
         .config(&format!(
             "[limits]\noutgoing-requests = 1\n[plugin.desk]\nhosts = ['127.0.0.1:{port}']"
@@ -303,10 +308,7 @@ async fn a_plugin_has_no_more_requests_under_way_than_allowed() {
     let mut raw = Raw::connect(server.address()).await;
     raw.write(&Request::post("/desk/obey", url("/never").to_string()).bytes())
         .await;
-    // Until it is under way, others still find room.
-    eventually("the limit to be reached", async || {
-        let answer = call(&server, "/desk", url("/hello")).await;
-        answer["error"].is_string().then_some(())
-    })
-    .await;
+    within("the other host to be asked", asked_never.notified()).await;
+    let answer = call(&server, "/desk", url("/hello")).await;
+    assert!(answer["error"].is_string(), "{answer}");
 }
