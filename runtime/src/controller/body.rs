@@ -112,20 +112,10 @@ pub struct ResponseBody {
     listener: Listener,
     /// When it has to be over.
     deadline: Instant,
-    until: Option<Until>,
 }
 
 /// When a connection is to be broken off, whatever it does; none while nothing is in the way.
 pub type CutOff = watch::Sender<Option<Instant>>;
-
-/// Takes the time back when the response has ended.
-struct Until(CutOff);
-
-impl Drop for Until {
-    fn drop(&mut self) {
-        self.0.send_replace(None);
-    }
-}
 
 impl ResponseBody {
     /// What a plugin answers, with its body bounded.
@@ -143,16 +133,14 @@ impl ResponseBody {
             plugin: plugin.clone(),
             listener,
             deadline,
-            until: None,
         })
     }
 
     /// Has the connection that it goes to broken off when its time is over: a client that does not read would hold what
-    /// waits for it for ever.
+    /// waits for it for ever, also when the body has ended. The next request on the connection takes that back.
     #[must_use]
-    pub fn or_cut_off(mut self, connection: CutOff) -> Self {
+    pub fn or_cut_off(self, connection: &CutOff) -> Self {
         connection.send_replace(Some(self.deadline));
-        self.until = Some(Until(connection));
         self
     }
 

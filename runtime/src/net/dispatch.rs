@@ -28,6 +28,8 @@ pub(super) async fn answer(
     cut_off: CutOff,
     mut request: Request<Incoming>,
 ) -> Result<Answer, Infallible> {
+    // The response before has been written.
+    cut_off.send_replace(None);
     // What only the host may say, to middlewares as well.
     for name in [controller::PREFIX, controller::VALUES] {
         request.headers_mut().remove(name);
@@ -92,7 +94,7 @@ async fn to_controller(
         remote,
         request,
         async |request, values| match route.controller.answer(request, values.as_deref()).await {
-            Ok(response) => respond::streamed(response.map(|body| body.or_cut_off(cut_off))),
+            Ok(response) => respond::streamed(response.map(|body| body.or_cut_off(&cut_off))),
             Err(failure) => respond::failure(failure),
         },
     )
