@@ -46,6 +46,15 @@ pub mod namespace {
     );
 }
 
+/// The export of a plugin whose namespace wants to be told that it replaces another.
+pub mod namespace_reload {
+    exports!(
+        "namespace-reload",
+        "export_namespace_reload",
+        "tulpar::private::namespace_reload"
+    );
+}
+
 /// The exports of a plugin with a middleware.
 pub mod middleware {
     exports!(

@@ -207,8 +207,8 @@ pub use tulpar_macros::middleware;
 /// - `protocols`: the subprotocols it speaks; the first that a client offers among them is chosen. Any when
 ///   left out.
 ///
-/// The type implements [`Default`]. An impl without `type Data` gets `type Data = ();`. A plugin has at most
-/// one namespace:
+/// The type implements [`Default`]. An impl without `type Data` gets `type Data = ();`, and only one that writes
+/// [`on_reload`](Namespace::on_reload) is told when its file has been replaced. A plugin has at most one namespace:
 ///
 /// ```compile_fail,E0428
 /// # use tulpar::prelude::*;

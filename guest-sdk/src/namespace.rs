@@ -7,9 +7,9 @@ use crate::{Message, Result, Socket};
 /// The handlers of the sockets of one path.
 ///
 /// Implement it under [`#[tulpar::namespace]`](macro@crate::namespace), which says where it is mounted. The
-/// value is made with [`Default`] at the first event and lives as long as the instance: the host replaces
-/// an instance that trapped or overran its deadline, and its memory goes with it. What must outlive that
-/// belongs to the socket, see [`Socket::set_data`].
+/// value is made with [`Default`] when it is first called and lives as long as the instance: the host replaces
+/// an instance that trapped or overran its deadline, or whose file was replaced, and its memory goes with it. What
+/// must outlive that belongs to the socket, see [`Socket::set_data`], or into the [key-value store](crate::kv).
 ///
 /// The host calls one handler at a time. For one socket: `on_open`, then `on_message` for each message in the
 /// order received, then `on_close`, exactly once.
@@ -43,6 +43,37 @@ pub trait Namespace {
     /// An error goes to the log.
     fn on_close(&mut self, ws: &Socket<Self::Data>, event: CloseEvent) -> Result<()> {
         let _ = (ws, event);
+        Ok(())
+    }
+
+    /// The file was replaced while sockets stayed open. Called once, in the new instance, before its first event.
+    ///
+    /// The sockets are in their rooms and have their values; [`sockets::ids`](crate::sockets::ids) names them, and
+    /// [`sockets::get`](crate::sockets::get) has each. What the old instance had in its memory is gone.
+    ///
+    /// It is exported only when the impl writes it, where the attribute can see it: one that another macro puts into
+    /// the impl is not called.
+    ///
+    /// ```
+    /// use tulpar::prelude::*;
+    ///
+    /// #[derive(Default)]
+    /// struct Chat;
+    ///
+    /// #[tulpar::namespace(path = "/chat")]
+    /// impl Namespace for Chat {
+    ///     fn on_reload(&mut self) -> Result<()> {
+    ///         log::info(format!("{} sockets are served by a new version", sockets::count()));
+    ///         rooms::broadcast(Json(json!({ "type": "updated" })))?;
+    ///         Ok(())
+    ///     }
+    /// }
+    /// # fn main() {}
+    /// ```
+    ///
+    /// # Errors
+    /// An error, a panic or a missed deadline refuses the replacement, and the old one goes on.
+    fn on_reload(&mut self) -> Result<()> {
         Ok(())
     }
 }

@@ -6,6 +6,7 @@ use crate::bindings::imports::tulpar::plugin::{http, sockets};
 use crate::bindings::middleware::exports::tulpar::plugin::middleware_handler;
 use crate::bindings::middleware::tulpar::plugin::types::{Header, Response as RawResponse};
 use crate::bindings::namespace::exports::tulpar::plugin::namespace_handler;
+use crate::bindings::namespace_reload::exports::tulpar::plugin::reload_hook;
 use crate::bindings::service::exports::tulpar::plugin::service_handler;
 use crate::{
     CloseEvent, Context, Error, IntoResponse, Message, Middleware, Namespace, Request, Response,
@@ -14,7 +15,7 @@ use crate::{
 
 pub use wasip2;
 
-pub use crate::bindings::{controller, middleware, namespace, service};
+pub use crate::bindings::{controller, middleware, namespace, namespace_reload, service};
 pub use crate::controller::{Method, Route, Segment};
 pub use crate::wasi_http::serve;
 
@@ -65,6 +66,13 @@ impl<T: NamespaceExport> namespace_handler::Guest for T {
             reason: event.reason,
         };
         answer(T::with(|it| it.on_close(Socket::from_ref(socket), event)))
+    }
+}
+
+// `#[tulpar::namespace]` exports it only for an impl that writes `on_reload`.
+impl<T: NamespaceExport> reload_hook::Guest for T {
+    fn on_reload() -> Result<(), String> {
+        answer(T::with(T::on_reload))
     }
 }
 

@@ -55,6 +55,7 @@ pub(crate) fn expand(args: TokenStream, item: TokenStream) -> Result<TokenStream
     }
 
     let ty = &item.self_ty;
+    let reload = item.items.iter().filter_map(reload);
     let instance = handler::instance(ty);
     let with = handler::with();
     let metadata = Line::new("namespace")
@@ -87,9 +88,28 @@ pub(crate) fn expand(args: TokenStream, item: TokenStream) -> Result<TokenStream
             // The names of a component's exports are none that a native linker takes.
             #[cfg(target_family = "wasm")]
             ::tulpar::private::namespace::export_namespace!(Handler);
+            #(#reload)*
 
             #metadata
         };
+    })
+}
+
+/// The export of the hook, when the item is the method `on_reload`: a namespace that does not write it has no such export.
+/// It is there in the builds that the method is in.
+fn reload(item: &ImplItem) -> Option<TokenStream> {
+    let ImplItem::Fn(function) = item else {
+        return None;
+    };
+    if function.sig.ident != "on_reload" {
+        return None;
+    }
+    let attrs = function.attrs.iter();
+    let conditions = attrs.filter(|attr| attr.path().is_ident("cfg"));
+    Some(quote! {
+        #(#conditions)*
+        #[cfg(target_family = "wasm")]
+        ::tulpar::private::namespace_reload::export_namespace_reload!(Handler);
     })
 }
 
@@ -134,6 +154,46 @@ mod tests {
     fn the_metadata_is_one_line_of_json() {
         let section = expanded(quote!(path = "/chat", middlewares = ["ws-auth"]));
         let line = r#"{\"kind\":\"namespace\",\"path\":\"/chat\",\"name\":\"Chat\",\"middlewares\":[\"ws-auth\"],\"protocols\":[]}\n"#;
+        assert!(section.contains(line), "{section}");
+    }
+
+    #[test]
+    fn the_hook_is_exported_when_it_is_written() {
+        let export = "export_namespace_reload ! (Handler)";
+        let of = |item| expand(quote!(path = "/chat"), item).unwrap().to_string();
+
+        let with = of(quote!(impl Namespace for Chat {
+            fn on_open(&mut self, ws: &Socket<()>) -> Result<()> { Ok(()) }
+            fn on_reload(&mut self) -> Result<()> { Ok(()) }
+        }));
+        assert_eq!(with.matches(export).count(), 1, "{with}");
+        assert!(with.contains("fn on_reload (& mut self)"), "{with}");
+
+        let without = of(quote!(impl Namespace for Chat {
+            fn on_open(&mut self, ws: &Socket<()>) -> Result<()> { self.on_reload() }
+        }));
+        assert!(!without.contains("namespace_reload"), "{without}");
+        assert!(!expanded(quote!(path = "/chat", name = "on_reload")).contains("namespace_reload"));
+    }
+
+    #[test]
+    fn the_hook_is_exported_in_the_builds_that_it_is_in() {
+        let item = quote!(impl Namespace for Chat {
+            #[doc = "what it does"]
+            #[cfg(feature = "told")]
+            fn on_reload(&mut self) -> Result<()> { Ok(()) }
+        });
+        let expanded = expand(quote!(path = "/chat"), item).unwrap().to_string();
+        let export = r#"# [cfg (feature = "told")] # [cfg (target_family = "wasm")] :: tulpar :: private :: namespace_reload :: export_namespace_reload ! (Handler)"#;
+        assert!(expanded.contains(export), "{expanded}");
+    }
+
+    #[test]
+    fn the_hook_does_not_change_the_metadata() {
+        let item =
+            quote!(impl Namespace for Chat { fn on_reload(&mut self) -> Result<()> { Ok(()) } });
+        let section = expand(quote!(path = "/chat"), item).unwrap().to_string();
+        let line = r#"{\"kind\":\"namespace\",\"path\":\"/chat\",\"name\":\"Chat\",\"middlewares\":[],\"protocols\":[]}\n"#;
         assert!(section.contains(line), "{section}");
     }
 
@@ -195,6 +255,8 @@ mod tests {
         let of_one_type = quote!(impl Namespace for Chat<u8> {});
         assert!(expand(quote!(path = "/chat"), of_one_type).is_ok());
         let waits = quote!(impl Namespace for Chat { async fn on_open(&mut self) {} });
+        assert!(refused_item(waits).contains("leave `async` out"));
+        let waits = quote!(impl Namespace for Chat { async fn on_reload(&mut self) {} });
         assert!(refused_item(waits).contains("leave `async` out"));
     }
 }
