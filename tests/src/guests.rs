@@ -43,6 +43,22 @@ impl Mould {
         }
     }
 
+    /// A namespace at this path, of which a test makes several versions: it answers with its generation, and `reload`
+    /// says what happens when it replaces another.
+    pub fn reloaded(path: &str, generation: &str) -> Self {
+        let descriptor = json!({
+            "path": path,
+            "name": "Reloaded",
+            "middlewares": [],
+            "protocols": [],
+            "generation": generation,
+        });
+        Self {
+            guest: "reloaded",
+            descriptor,
+        }
+    }
+
     /// A service with these schedules: a name, and milliseconds or a cron expression.
     pub fn service(schedules: &[(&str, &str)]) -> Self {
         Self {

@@ -26,6 +26,25 @@ pub struct Descriptor {
     pub instead: String,
     /// A header that a middleware adds to each response, as name and value.
     pub header: Option<(String, String)>,
+    /// What tells one version of a namespace from another.
+    pub generation: String,
+    /// What a namespace does when it replaces another.
+    pub reload: Reload,
+}
+
+/// How a replacement goes.
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "kebab-case")]
+pub enum Reload {
+    /// It is told to all sockets.
+    #[default]
+    Ok,
+    /// It fails with an error.
+    Error,
+    /// It panics.
+    Trap,
+    /// It never ends.
+    Loop,
 }
 
 /// The blob of a guest: a start to be found by, and blanks.
