@@ -1,8 +1,10 @@
 //! The composition root: from a configuration to a server that runs, and to its end.
 
+use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::future::Future;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,21 +14,21 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, interval, timeout, timeout_at};
 
+use crate::admin::{self, Action, Admin, Command, Order};
 use crate::backplane::{Backplane, Local};
 use crate::config::Config;
-use crate::hub::CloseCode;
+use crate::hub::{self, CloseCode, Socket};
 use crate::ids::NodeId;
 use crate::net::router::Router;
 use crate::net::{self, Server};
 use crate::plugin::Shared;
-use crate::plugin::catalog::Catalog;
+use crate::plugin::catalog::{Catalog, Change};
+use crate::plugin::compile::Compiler;
 use crate::plugin::describe::Loaded;
+use crate::plugin::load::Content;
 use crate::service::Service;
 use crate::ulak::{Served, Ulak};
 
-/// How often the plugins folder is looked at for new files. A file is loaded at the second look that finds it the
-/// same.
-const LOOK: Duration = Duration::from_millis(500);
 /// How many sockets are closed at once when the server stops; then others get their turn.
 const CLOSE_BATCH: usize = 256;
 
@@ -54,6 +56,7 @@ pub struct App {
     config: Config,
     catalog: Catalog,
     serving: Serving,
+    commands: mpsc::Receiver<Command>,
     listener: TcpListener,
 }
 
@@ -61,7 +64,11 @@ pub struct App {
 struct Serving {
     server: Arc<Server>,
     ulak: Arc<Ulak>,
-    services: Vec<Service>,
+    /// By the names of their plugins.
+    services: BTreeMap<String, Service>,
+    /// Those of plugins that are gone.
+    ending: JoinSet<()>,
+    admin: Arc<Admin>,
 }
 
 /// How a server ended.
@@ -85,19 +92,26 @@ impl App {
             .with_context(|| format!("cannot listen on {}", config.listen))?;
         let backplane: Arc<dyn Backplane> = Arc::new(Local);
         let ulak = Arc::new(Ulak::new(backplane.clone(), config.ulak.all_tenants));
-        let shared = Shared::new(&config, backplane, ulak.clone())?;
-        let catalog = Catalog::open(shared, &config.plugins).await?;
+        let compiler = Compiler::in_child(&config.limits);
+        let shared = Shared::new(&config, compiler, backplane, ulak.clone())?;
+        let settle = config.timeouts.settle();
+        let catalog = Catalog::open(shared, &config.plugins, &config.state, settle).await?;
+        let (admin, commands) = Admin::new();
         let node = NodeId::random().context("the operating system has no randomness to give")?;
         let serving = Serving {
             server: Arc::new(Server::new(node, &config, Router::default())),
             ulak,
-            services: Vec::new(),
+            services: BTreeMap::new(),
+            ending: JoinSet::new(),
+            admin,
         };
         serving.set_router(Router::new(catalog.loaded()));
+        serving.admin.set_plugins(catalog.list());
         Ok(Self {
             config,
             catalog,
             serving,
+            commands,
             listener,
         })
     }
@@ -128,9 +142,11 @@ impl App {
             config,
             mut catalog,
             mut serving,
+            mut commands,
             listener,
         } = self;
         let server = serving.server.clone();
+        let serving_admin = serving.admin.clone();
         // Nothing is ever sent: the channel closes when nobody is busy any more.
         let (busy, mut idle) = mpsc::channel(1);
         let (stopping, stopped) = watch::channel(false);
@@ -150,22 +166,30 @@ impl App {
                 tokio::select! {
                     // A panic in it has been reported; without it there is nothing to serve.
                     _ = tokio::spawn(accept) => {}
-                    never = look_after(&mut catalog, &mut serving) => match never {},
+                    never = look_after(&mut catalog, &mut serving, &mut commands) => match never {},
+                    never = listen_to_operator(serving_admin, config.admin_socket()) => match never {},
                 }
             }
         }
         tracing::info!("stopping");
+        // Sockets of plugins in quarantine are to be closed too.
+        for loaded in catalog.loaded() {
+            loaded.plugin.lift_quarantine();
+        }
         let grace = config.timeouts.grace();
         let end = Instant::now() + grace;
-        for service in &serving.services {
+        for service in serving.services.values() {
             service.end();
         }
-        let kept = match serving.services.is_empty() {
+        let kept = match serving.services.is_empty() && serving.ending.is_empty() {
             true => Duration::ZERO,
             false => grace / FOR_SERVICES,
         };
         let drained = timeout(grace - kept, drain(&server, &mut idle)).await;
-        let stops: JoinSet<()> = serving.services.into_iter().map(Service::stop).collect();
+        let mut stops = serving.ending;
+        for service in serving.services.into_values() {
+            stops.spawn(service.stop());
+        }
         let stopped = timeout_at(end, stops.join_all()).await;
         if drained.is_ok() && stopped.is_ok() {
             return Ended::Clean;
@@ -191,22 +215,27 @@ impl Serving {
 
     /// Starts the services of these plugins, and waits until all of them have.
     async fn start_services(&mut self, plugins: &[Arc<Loaded>]) {
-        let before = self.services.len();
+        let mut starting = Vec::new();
         for loaded in plugins {
             if let Some(descriptor) = &loaded.service {
+                let key = loaded.plugin.id().key();
                 let service = Service::start(loaded.plugin.clone(), descriptor);
-                self.services.push(service);
+                // At once: a server that stops meanwhile stops them too.
+                self.services.insert(key.clone(), service);
+                starting.push(key);
             }
         }
-        for service in &mut self.services[before..] {
-            service.started().await;
+        for key in starting {
+            if let Some(service) = self.services.get_mut(&key) {
+                service.started().await;
+            }
         }
     }
 
-    /// Takes in the plugins that have been loaded, the last `new` of them.
-    async fn take_in(&mut self, plugins: &[Arc<Loaded>], new: usize) {
+    /// Has the plugins of the catalog served, and tells the log which paths that adds.
+    fn serve(&self, catalog: &Catalog) {
         let before = self.server.router();
-        self.set_router(Router::new(plugins));
+        self.set_router(Router::new(catalog.loaded()));
         let router = self.server.router();
         for route in router.routes() {
             let path = route.namespace.sockets().path();
@@ -221,36 +250,131 @@ impl Serving {
                 tracing::info!("serving {mount}/ from {}", route.controller.source());
             }
         }
-        self.start_services(&plugins[plugins.len() - new..]).await;
+        self.admin.set_plugins(catalog.list());
+    }
+
+    /// Makes a change take effect.
+    async fn apply(&mut self, catalog: &mut Catalog, change: Change) {
+        match change {
+            Change::Added(new, content) => {
+                tracing::info!("loaded {}", new.plugin.id());
+                catalog.took_effect(Change::Added(new.clone(), content));
+                self.serve(catalog);
+                self.start_services(&[new]).await;
+            }
+            Change::Replaced { old, new, content } => {
+                _ = self.replace(catalog, old, new, content).await;
+            }
+            Change::Removed(old) => {
+                tracing::info!("{} is served no more", old.plugin.id());
+                catalog.took_effect(Change::Removed(old.clone()));
+                self.serve(catalog);
+                // What it still has to do, it does also when it has failed too often before.
+                old.plugin.lift_quarantine();
+                if let Some(service) = self.services.remove(&old.plugin.id().key()) {
+                    self.ending.spawn(service.stop());
+                }
+                self.end(&old, "The plugin was removed").await;
+            }
+        }
+    }
+
+    /// Puts one generation of a plugin in the place of another.
+    async fn replace(
+        &mut self,
+        catalog: &mut Catalog,
+        old: Arc<Loaded>,
+        new: Arc<Loaded>,
+        content: Content,
+    ) -> Result<(), String> {
+        let (plugin, id) = (&new.plugin, new.plugin.id());
+        let key = id.key();
+        if let Some(service) = self.services.remove(&key) {
+            service.hand_over().await;
+        }
+        let replaced = hub::in_turns(plugin.replace(new.generation.clone())).await;
+        let serving = match &replaced {
+            Ok(()) => &new,
+            Err(_) => &old,
+        };
+        if let Some(descriptor) = &serving.service {
+            let service = Service::go_on(plugin.clone(), descriptor);
+            self.services.insert(key, service);
+        }
+        let change = Change::Replaced {
+            old: old.clone(),
+            new: new.clone(),
+            content,
+        };
+        let outcome = match replaced {
+            Ok(()) => {
+                tracing::info!("replaced {id}: generation {}", new.generation.number);
+                catalog.took_effect(change);
+                Ok(())
+            }
+            Err(error) => {
+                let why = error.to_string();
+                catalog.failed(change, error.into());
+                Err(why)
+            }
+        };
+        self.serve(catalog);
+        let path = |loaded: &Loaded| Some(loaded.namespace.as_ref()?.sockets.path().to_owned());
+        if outcome.is_ok() && path(&old) != path(&new) {
+            self.end(&old, "The plugin was replaced").await;
+        }
+        outcome
+    }
+
+    /// Closes the sockets of a plugin that does not serve them any more.
+    async fn end(&self, plugin: &Loaded, reason: &str) {
+        if let Some(namespace) = &plugin.namespace {
+            let sockets = namespace.sockets.end(CloseCode::GoingAway, reason);
+            close(&sockets, reason).await;
+        }
+    }
+
+    /// Does what the operator wants.
+    async fn obey(&mut self, catalog: &mut Catalog, order: &Order) -> Result<(), String> {
+        let key = &order.plugin;
+        match order.action {
+            // The rest follows from the next look at the folder.
+            Action::Disable => catalog.set_disabled(key, true)?,
+            Action::Enable => catalog.set_disabled(key, false)?,
+            Action::Release => catalog.loaded_of(key)?.plugin.lift_quarantine(),
+            Action::RollBack => match catalog.roll_back(key).await? {
+                Change::Replaced { old, new, content } => {
+                    return self.replace(catalog, old, new, content).await;
+                }
+                change => self.apply(catalog, change).await,
+            },
+        }
+        self.admin.set_plugins(catalog.list());
+        Ok(())
     }
 }
 
-/// Takes in the plugins that are dropped into the folder.
-async fn look_after(catalog: &mut Catalog, serving: &mut Serving) -> Infallible {
-    let mut looks = interval(LOOK);
+/// Takes in what happens to the files of the folder, and what the operator wants.
+async fn look_after(
+    catalog: &mut Catalog,
+    serving: &mut Serving,
+    commands: &mut mpsc::Receiver<Command>,
+) -> Infallible {
     loop {
-        looks.tick().await;
-        let changes = catalog.look_again().await;
-        for file in &changes.stale {
-            tracing::warn!(
-                "{} has changed or gone; what was loaded of it serves until a restart",
-                file.display()
-            );
+        tokio::select! {
+            change = catalog.next() => {
+                if let Some(change) = change {
+                    serving.apply(catalog, change).await;
+                }
+            }
+            Some(Command { order, done }) = commands.recv() => {
+                tracing::info!("the operator: {:?} {}", order.action, order.plugin);
+                let outcome = serving.obey(catalog, &order).await;
+                // Who asked may have left.
+                let _ = done.send(outcome);
+            }
         }
-        for (file, refusal) in catalog
-            .refused()
-            .filter(|(file, _)| changes.refused.iter().any(|f| f == file))
-        {
-            tracing::warn!("refused {}: {refusal}", file.display());
-        }
-        for file in &changes.loaded {
-            tracing::info!("loaded {}", file.display());
-        }
-        if !changes.loaded.is_empty() {
-            serving
-                .take_in(catalog.loaded(), changes.loaded.len())
-                .await;
-        }
+        serving.admin.set_plugins(catalog.list());
     }
 }
 
@@ -268,11 +392,30 @@ async fn drain(server: &Server, idle: &mut mpsc::Receiver<Infallible>) {
 
 async fn close_all(server: &Server) {
     for route in server.router().routes() {
-        for batch in route.namespace.sockets().sockets().chunks(CLOSE_BATCH) {
-            for socket in batch {
-                socket.close_between_messages(CloseCode::GoingAway, "Server is stopping");
-            }
-            tokio::task::yield_now().await;
+        close(&route.namespace.sockets().sockets(), "Server is stopping").await;
+    }
+}
+
+/// Closes sockets once their handlers are done with the message in hand, some at a time.
+async fn close(sockets: &[Arc<Socket>], reason: &str) {
+    for batch in sockets.chunks(CLOSE_BATCH) {
+        for socket in batch {
+            socket.close_between_messages(CloseCode::GoingAway, reason);
+        }
+        tokio::task::yield_now().await;
+    }
+}
+
+/// Listens to the operator, when there is where to.
+async fn listen_to_operator(admin: Arc<Admin>, socket: Option<&Path>) -> Infallible {
+    if let Some(socket) = socket {
+        match admin::bind(socket).await {
+            Ok(listener) => admin::serve(admin, listener).await,
+            Err(error) => tracing::warn!(
+                "`tulpar plugins` does not reach this server: {}: {error}",
+                socket.display()
+            ),
         }
     }
+    std::future::pending().await
 }

@@ -3,20 +3,37 @@
 //! A value is taken from the command line, else from the environment, else from the file, else from the default.
 //! In the environment the setting `limits.deadline-ms` is called `TULPAR_LIMITS_DEADLINE_MS`. Everything is checked
 //! before the server binds or loads anything.
+//!
+//! What holds for a plugin is put together from three levels: what is said for all, what is said of its tenant in
+//! `[tenant.NAME]`, and what is said of itself in `[plugin.NAME]`. [`Config::terms`] and [`Config::tenant_quotas`] do
+//! it.
 
+mod given;
+mod hosts;
+mod limits;
 mod plugin;
+mod quotas;
+mod ranges;
 mod settings;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use toml::Table;
 
-pub use self::plugin::{ConfigValue, HostPattern, PluginSettings};
+pub use self::given::Given;
+pub use self::hosts::HostPattern;
+pub use self::limits::{LimitOverrides, Limits, Timeouts};
+pub use self::plugin::{ConfigValue, PluginSettings};
+pub use self::quotas::Quotas;
+
+use self::given::Whose;
 use self::settings::Settings;
+
+/// What the root folder is called where a tenant is named. No tenant's folder can be called that.
+pub const ROOT: &str = "@root";
 
 /// The whole configuration.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -31,6 +48,12 @@ pub struct Config {
     pub cache: PathBuf,
     /// The folder for what plugins keep, a file for each tenant. It is made with access for its owner alone.
     pub store: PathBuf,
+    /// The folder for what the server itself keeps: which plugins are disabled or rolled back, and their previous
+    /// generations. It is made with access for its owner alone.
+    pub state: PathBuf,
+    /// The Unix socket on which `tulpar plugins` reaches a running server, see [`Config::admin_socket`]. Its folder is
+    /// made for its owner alone.
+    pub admin: PathBuf,
     /// Development: serve the try-it page at `/`.
     pub dev: bool,
     /// Who may reach whom through the broker.
@@ -39,8 +62,13 @@ pub struct Config {
     pub limits: Limits,
     /// How long things may take.
     pub timeouts: Timeouts,
-    /// What single plugins are given, by the file's name without `.wasm`, behind `TENANT/` for a tenant's.
-    pub plugin: BTreeMap<String, PluginSettings>,
+    /// What each tenant may use, all of its plugins together, see [`Config::tenant_quotas`].
+    pub quotas: Quotas,
+    /// What is said of single tenants, by the folder's name, or [`ROOT`].
+    pub tenant: BTreeMap<String, Given>,
+    /// What is said of single plugins, by the file's name without `.wasm`, behind `TENANT/` for a tenant's. What holds
+    /// for one is in [`Config::terms`].
+    pub plugin: BTreeMap<String, Given>,
 }
 
 /// Who may reach whom through the broker.
@@ -51,66 +79,6 @@ pub struct Ulak {
     pub all_tenants: bool,
 }
 
-/// What a plugin or a client may use at most.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub struct Limits {
-    /// Size of a plugin's file.
-    pub max_plugin_bytes: u64,
-    /// Linear memory of one instance.
-    pub instance_memory_bytes: usize,
-    /// Instances alive at once. It reserves address space, not memory: 4 GiB each.
-    pub instances: u32,
-    /// Time a call into a plugin may take: what the guest computes and what it waits for count together.
-    pub deadline_ms: u32,
-    /// Time an HTTP request to a controller may take, from its head to the last byte of the response.
-    pub request_deadline_ms: u32,
-    /// Time a service's on-start, on-stop and each run of a schedule may take.
-    pub job_deadline_ms: u32,
-    /// Time of these that the guest itself may compute.
-    pub compute_ms: u32,
-    /// HTTP requests that one controller serves at once.
-    pub requests: usize,
-    /// Size of the body of an HTTP request to a controller.
-    pub request_body_bytes: usize,
-    /// Size of the body of a controller's response.
-    pub response_body_bytes: usize,
-    /// HTTP requests that one plugin may have under way to other hosts.
-    pub outgoing_requests: usize,
-    /// Sockets that an instance may hold at once, beside the one whose event it handles.
-    pub handles: usize,
-    /// Size of a message, in either direction, put together from its fragments.
-    pub max_message_bytes: usize,
-    /// What may wait to be written to one socket. A single message that finds the queue empty may exceed it.
-    pub outbox_bytes: usize,
-    /// Rooms that one socket may be in.
-    pub rooms_per_socket: usize,
-    /// Rooms that may exist in one namespace.
-    pub rooms_per_namespace: usize,
-    /// Rooms or operations in one call of the broker.
-    pub bulk_operations: usize,
-    /// Size of what the plugins of one tenant keep: keys, values and 64 bytes for each pair.
-    pub store_bytes: u64,
-    /// Size of one value of these.
-    pub store_value_bytes: usize,
-    /// Size of the folder for compiled code; over it, what was not used for longest goes.
-    pub cache_bytes: u64,
-    /// Size of a request's head: the request line and its headers.
-    pub request_head_bytes: usize,
-}
-
-/// How long things may take.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub struct Timeouts {
-    /// From accepting a connection to its whole request head, and from one request to the next.
-    pub handshake_ms: u64,
-    /// From our close frame to the end of the closing handshake.
-    pub close_ms: u64,
-    /// From the signal to stop to the end of the process.
-    pub grace_ms: u64,
-}
-
 impl Default for Config {
     fn default() -> Self {
         Self {
@@ -118,73 +86,16 @@ impl Default for Config {
             plugins: "plugins".into(),
             cache: ".tulpar/cache".into(),
             store: ".tulpar/store".into(),
+            state: ".tulpar/state".into(),
+            admin: ".tulpar/admin.sock".into(),
             dev: false,
             ulak: Ulak::default(),
             limits: Limits::default(),
             timeouts: Timeouts::default(),
+            quotas: Quotas::of_a_tenant(),
+            tenant: BTreeMap::new(),
             plugin: BTreeMap::new(),
         }
-    }
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            // A TypeScript or Python component carries its engine: 12 to 18 MB.
-            max_plugin_bytes: 32 << 20,
-            instance_memory_bytes: 64 << 20,
-            instances: 1000,
-            deadline_ms: 50,
-            request_deadline_ms: 10_000,
-            job_deadline_ms: 10_000,
-            compute_ms: 1_000,
-            requests: 100,
-            // nginx's `client_max_body_size`.
-            request_body_bytes: 1 << 20,
-            response_body_bytes: 16 << 20,
-            outgoing_requests: 100,
-            handles: 1024,
-            // Bun's `maxPayloadLength`.
-            max_message_bytes: 16 << 20,
-            outbox_bytes: 1 << 20,
-            rooms_per_socket: 1000,
-            rooms_per_namespace: 100_000,
-            bulk_operations: 1000,
-            store_bytes: 64 << 20,
-            store_value_bytes: 1 << 20,
-            cache_bytes: 1 << 30,
-            request_head_bytes: 16 << 10,
-        }
-    }
-}
-
-impl Default for Timeouts {
-    fn default() -> Self {
-        Self {
-            handshake_ms: 5_000,
-            close_ms: 5_000,
-            grace_ms: 10_000,
-        }
-    }
-}
-
-impl Timeouts {
-    /// `handshake-ms` as a duration.
-    #[must_use]
-    pub fn handshake(&self) -> Duration {
-        Duration::from_millis(self.handshake_ms)
-    }
-
-    /// `close-ms` as a duration.
-    #[must_use]
-    pub fn close(&self) -> Duration {
-        Duration::from_millis(self.close_ms)
-    }
-
-    /// `grace-ms` as a duration.
-    #[must_use]
-    pub fn grace(&self) -> Duration {
-        Duration::from_millis(self.grace_ms)
     }
 }
 
@@ -233,28 +144,39 @@ impl Config {
     /// The settings of `file` (when there is one) over the defaults, with those of `environment` over both.
     ///
     /// # Errors
-    /// The file cannot be read or parsed, a key is unknown, a value is of the wrong type or out of its range.
+    /// The file cannot be read or parsed, a key is unknown, a value is of the wrong type or out of its range, or two
+    /// values do not go together.
     pub fn load(
         file: Option<&Path>,
         environment: impl IntoIterator<Item = (String, String)>,
     ) -> Result<Self, ConfigError> {
         let environment: Vec<_> = environment.into_iter().collect();
+        let Some(path) = file else {
+            return Self::read("", Path::new(""), &environment);
+        };
+        let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Unreadable {
+            path: path.into(),
+            source,
+        })?;
+        Self::read(&text, path, &environment)
+    }
+
+    /// The same of the text of the file at `path`.
+    fn read(
+        text: &str,
+        path: &Path,
+        environment: &[(String, String)],
+    ) -> Result<Self, ConfigError> {
+        let said: Table = toml::from_str(text).map_err(|error| ConfigError::Syntax {
+            path: path.into(),
+            line: error
+                .span()
+                .map(|at| 1 + text[..at.start].matches('\n').count()),
+            message: error.message().to_owned(),
+        })?;
         let mut settings = Settings::new();
-        if let Some(path) = file {
-            let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Unreadable {
-                path: path.into(),
-                source,
-            })?;
-            let said: Table = toml::from_str(&text).map_err(|error| ConfigError::Syntax {
-                path: path.into(),
-                line: error
-                    .span()
-                    .map(|at| 1 + text[..at.start].matches('\n').count()),
-                message: error.message().to_owned(),
-            })?;
-            settings.overlay(said, "", &path.display().to_string())?;
-        }
-        for (variable, text) in &environment {
+        settings.overlay(said, "", &path.display().to_string())?;
+        for (variable, text) in environment {
             settings.overlay_variable(variable, text)?;
         }
         let invalid = |reason| ConfigError::Invalid {
@@ -262,104 +184,116 @@ impl Config {
             reason,
         };
         let mut config = settings.check().map_err(invalid)?;
-        for (name, settings) in &mut config.plugin {
-            settings.resolve(name, &environment).map_err(invalid)?;
+        if let Some(conflict) = config.conflict() {
+            return Err(invalid(conflict));
+        }
+        for (whose, tables) in [
+            (Whose::Tenant, &mut config.tenant),
+            (Whose::Plugin, &mut config.plugin),
+        ] {
+            for (name, given) in tables {
+                given.resolve(whose, name, environment).map_err(invalid)?;
+            }
         }
         Ok(config)
     }
 
-    /// What is wrong with the values; none when they fit.
-    fn problem(&self) -> Option<String> {
-        let Limits {
-            max_plugin_bytes,
-            instance_memory_bytes,
-            instances,
-            deadline_ms,
-            request_deadline_ms,
-            job_deadline_ms,
-            compute_ms,
-            requests,
-            request_body_bytes,
-            response_body_bytes,
-            outgoing_requests: _,
-            handles: _,
-            max_message_bytes,
-            outbox_bytes,
-            rooms_per_socket: _,
-            rooms_per_namespace: _,
-            bulk_operations: _,
-            store_bytes: _,
-            store_value_bytes,
-            cache_bytes: _,
-            request_head_bytes,
-        } = self.limits;
-        let ranges = [
-            ("limits.max-plugin-bytes", max_plugin_bytes, 1, 1 << 30),
-            (
-                "limits.instance-memory-bytes",
-                instance_memory_bytes as u64,
-                1 << 16,
-                1 << 32,
-            ),
-            ("limits.instances", u64::from(instances), 1, 10_000),
-            ("limits.deadline-ms", u64::from(deadline_ms), 1, 60_000),
-            (
-                "limits.request-deadline-ms",
-                u64::from(request_deadline_ms),
-                1,
-                3_600_000,
-            ),
-            (
-                "limits.job-deadline-ms",
-                u64::from(job_deadline_ms),
-                1,
-                86_400_000,
-            ),
-            ("limits.compute-ms", u64::from(compute_ms), 1, 86_400_000),
-            ("limits.requests", requests as u64, 1, 10_000),
-            (
-                "limits.request-body-bytes",
-                request_body_bytes as u64,
-                0,
-                1 << 30,
-            ),
-            (
-                "limits.response-body-bytes",
-                response_body_bytes as u64,
-                1,
-                1 << 40,
-            ),
-            (
-                "limits.store-value-bytes",
-                store_value_bytes as u64,
-                1,
-                1 << 30,
-            ),
-            (
-                "limits.max-message-bytes",
-                max_message_bytes as u64,
-                1,
-                1 << 30,
-            ),
-            ("limits.outbox-bytes", outbox_bytes as u64, 1, 1 << 30),
-            (
-                "limits.request-head-bytes",
-                request_head_bytes as u64,
-                8 << 10,
-                1 << 20,
-            ),
-            (
-                "timeouts.handshake-ms",
-                self.timeouts.handshake_ms,
-                1,
-                3_600_000,
-            ),
-            ("timeouts.close-ms", self.timeouts.close_ms, 1, 3_600_000),
-            ("timeouts.grace-ms", self.timeouts.grace_ms, 1, 3_600_000),
-        ];
-        let (key, value, least, most) = ranges
-            .into_iter()
-            .find(|&(_, value, least, most)| value < least || value > most)?;
-        Some(format!("`{key}` is {value}; it must be {least} to {most}"))
+    /// The Unix socket on which `tulpar plugins` reaches a running server; none when there is to be none.
+    #[must_use]
+    pub fn admin_socket(&self) -> Option<&Path> {
+        Some(self.admin.as_path()).filter(|path| !path.as_os_str().is_empty())
+    }
+
+    /// Which values do not go together; none when all do. That is asked once everything is said, because the
+    /// environment may change either of two.
+    fn conflict(&self) -> Option<String> {
+        let Timeouts {
+            quarantine_ms,
+            quarantine_max_ms,
+            ..
+        } = self.timeouts;
+        if quarantine_ms > quarantine_max_ms {
+            return Some(format!(
+                "`timeouts.quarantine-ms` is {quarantine_ms}; it must not exceed `timeouts.quarantine-max-ms`, which \
+                 is {quarantine_max_ms}"
+            ));
+        }
+        let most = self.limits.instance_memory_bytes;
+        let tenants = self.tenant.iter().map(|said| (Whose::Tenant, said));
+        let plugins = self.plugin.iter().map(|said| (Whose::Plugin, said));
+        tenants.chain(plugins).find_map(|(whose, (name, given))| {
+            let bytes = given.limits.instance_memory_bytes?;
+            (bytes > most).then(|| {
+                format!(
+                    "`{}.limits.instance-memory-bytes` is {bytes}; it must not exceed `limits.instance-memory-bytes`, \
+                     which is {most}: all slots of the pool for instances have that size",
+                    whose.path(name)
+                )
+            })
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    pub(super) fn from_text(text: &str) -> Result<Config, String> {
+        Config::read(text, Path::new("test"), &[]).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn no_instance_may_be_larger_than_a_slot_of_the_pool() {
+        for (table, path) in [
+            ("tenant.acme", "tenant.acme"),
+            ("tenant.'@root'", r#"tenant."@root""#),
+            ("plugin.'acme/chat'", r#"plugin."acme/chat""#),
+        ] {
+            let said = |bytes: u64| {
+                from_text(&format!(
+                    "[{table}.limits]\ninstance-memory-bytes = {bytes}\n[limits]\ninstance-memory-bytes = 131072"
+                ))
+            };
+            said(131_072).unwrap();
+            assert_eq!(
+                said(131_073).unwrap_err(),
+                format!(
+                    "configuration: `{path}.limits.instance-memory-bytes` is 131073; it must not exceed \
+                     `limits.instance-memory-bytes`, which is 131072: all slots of the pool for instances have that \
+                     size"
+                )
+            );
+        }
+    }
+
+    #[test]
+    fn the_environment_may_make_two_values_go_together_or_not() {
+        let text = "[tenant.acme.limits]\ninstance-memory-bytes = 134217728";
+        assert!(from_text(text).is_err());
+        let said = |bytes: &str| {
+            let variable = "TULPAR_LIMITS_INSTANCE_MEMORY_BYTES".to_owned();
+            Config::read(text, Path::new("test"), &[(variable, bytes.to_owned())])
+        };
+        assert!(said("134217728").is_ok());
+        assert!(said("134217727").is_err());
+    }
+
+    #[test]
+    fn the_first_back_off_is_not_longer_than_the_longest() {
+        let said = |max: u32| from_text(&format!("[timeouts]\nquarantine-max-ms = {max}"));
+        let timeouts = said(1000).unwrap().timeouts;
+        assert_eq!(timeouts.quarantine(), timeouts.quarantine_max());
+        assert_eq!(
+            said(999).unwrap_err(),
+            "configuration: `timeouts.quarantine-ms` is 1000; it must not exceed `timeouts.quarantine-max-ms`, which \
+             is 999"
+        );
+    }
+
+    #[test]
+    fn an_empty_path_means_no_admin_socket() {
+        let config = Config::default();
+        assert_eq!(config.admin_socket(), Some(config.admin.as_path()));
+        assert_eq!(from_text("admin = ''").unwrap().admin_socket(), None);
     }
 }

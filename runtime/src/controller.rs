@@ -74,6 +74,12 @@ impl Controller {
         self.plugin.id().to_string()
     }
 
+    /// For how long its plugin still is in quarantine; none when it is not.
+    #[must_use]
+    pub fn quarantined(&self) -> Option<Duration> {
+        self.plugin.quarantined()
+    }
+
     /// Whether a path is its own or below.
     #[must_use]
     pub fn covers(&self, path: &str) -> bool {
@@ -121,7 +127,7 @@ impl Controller {
                 Err(error) if unheard => {
                     tracing::debug!(plugin = %plugin.id(), "controller: after the client left: {error}");
                 }
-                Err(error) => warn(&plugin, &error.to_string()),
+                Err(error) => warn(&plugin, plugin.report(error), &error.to_string()),
                 Ok(()) => {}
             }
             outcome
@@ -132,6 +138,7 @@ impl Controller {
             Ok(Ok(response)) if !(200..600).contains(&response.status().as_u16()) => {
                 warn(
                     &self.plugin,
+                    self.plugin.count_failure(),
                     &format!(
                         "{} is no status from 200 to 599",
                         response.status().as_u16()
@@ -149,13 +156,18 @@ impl Controller {
             Ok(Err(code)) => {
                 warn(
                     &self.plugin,
+                    self.plugin.count_failure(),
                     &format!("it answered with the error {}", error_in_words(&code)),
                 );
                 Err(Failure::Failed)
             }
             Err(_) => match call.await {
                 Ok(Ok(())) => {
-                    warn(&self.plugin, "it gave no response");
+                    warn(
+                        &self.plugin,
+                        self.plugin.count_failure(),
+                        "it gave no response",
+                    );
                     Err(Failure::Failed)
                 }
                 Ok(Err(CallError::Overrun(_))) => Err(Failure::TooSlow),
@@ -217,9 +229,8 @@ fn error_in_words(code: &ErrorCode) -> String {
     text
 }
 
-/// Tells the log of a failure, and counts it.
-fn warn(plugin: &Plugin, what: &str) {
-    let failures = plugin.count_failure();
+/// Tells the log of a failure, the last of so many.
+fn warn(plugin: &Plugin, failures: u64, what: &str) {
     tracing::warn!(failures, plugin = %plugin.id(), "controller: {what}");
 }
 

@@ -7,6 +7,7 @@
 //! [`service`] to work, reaches the same sockets through [`ulak`]. [`app`] puts the parts together, [`cli`] starts them.
 //! `ARCHITECTURE.md` tells more.
 
+pub mod admin;
 pub mod app;
 pub mod backplane;
 pub mod cli;

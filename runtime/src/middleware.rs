@@ -23,7 +23,7 @@ pub async fn run(
     for middleware in chain {
         let decided = middleware.decide(request).await;
         let (verdict, returned) = decided.map_err(|error| {
-            let failures = middleware.count_failure();
+            let failures = middleware.report(&error);
             tracing::warn!(failures, plugin = %middleware.id(), "middleware: {error}");
             MiddlewareFailed
         })?;

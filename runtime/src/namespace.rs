@@ -1,6 +1,7 @@
 //! A namespace that serves: its sockets, and who handles what happens to them.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::hub::{self, Socket};
 use crate::message::{CloseEvent, Message};
@@ -75,6 +76,15 @@ impl Namespace {
         self.sockets.clone()
     }
 
+    /// For how long its plugin still is in quarantine; none when it is not.
+    #[must_use]
+    pub fn quarantined(&self) -> Option<Duration> {
+        match &self.handler {
+            Handler::Plugin(plugin) => plugin.quarantined(),
+            Handler::Native(_) => None,
+        }
+    }
+
     /// The subprotocol for a client that offers these, in the order of its preference: the first that the namespace
     /// lists, or simply the first when it lists none.
     #[must_use]
@@ -109,9 +119,13 @@ impl Namespace {
             .await
     }
 
-    /// Takes a socket out and runs on-close, whose failure matters to nobody but the log.
-    pub async fn close(&self, socket: &Arc<Socket>, event: &CloseEvent) {
+    /// Takes a socket out.
+    pub fn leave(&self, socket: &Socket) {
         self.sockets.remove(socket);
+    }
+
+    /// Runs on-close, whose failure matters to nobody but the log, of a socket that has been taken out.
+    pub async fn close(&self, socket: &Arc<Socket>, event: &CloseEvent) {
         let _ = self.handle(socket, "on-close", Event::Close(event)).await;
     }
 
@@ -129,7 +143,7 @@ impl Namespace {
             }
         };
         plugin.handle(socket, event).await.map_err(|error| {
-            let failures = plugin.count_failure();
+            let failures = plugin.report(&error);
             tracing::warn!(
                 failures,
                 plugin = self.source,

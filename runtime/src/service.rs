@@ -25,6 +25,8 @@ enum Stage {
     Running,
     /// No run begins any more.
     Ending,
+    /// It is to end without on-stop, which is somebody else's.
+    HandingOver,
     /// It is to run on-stop.
     Stopping,
 }
@@ -47,6 +49,20 @@ impl Service {
     /// Begins with on-start, and goes on with the schedules when that ends well.
     #[must_use]
     pub fn start(plugin: Arc<Plugin>, descriptor: &ServiceDescriptor) -> Self {
+        Self::new(plugin, descriptor, Some(Job::Start))
+    }
+
+    /// Begins with the schedules: on-start has been run, or is run by the first job.
+    #[must_use]
+    pub fn go_on(plugin: Arc<Plugin>, descriptor: &ServiceDescriptor) -> Self {
+        Self::new(plugin, descriptor, None)
+    }
+
+    fn new(
+        plugin: Arc<Plugin>,
+        descriptor: &ServiceDescriptor,
+        first: Option<Job<'static>>,
+    ) -> Self {
         let name = descriptor.name.clone();
         let runner = Arc::new(Runner { plugin, name });
         let schedules = descriptor.schedules.clone();
@@ -55,7 +71,7 @@ impl Service {
         Self {
             stage,
             started,
-            task: tokio::spawn(live(runner, schedules, reached, start)),
+            task: tokio::spawn(live(runner, first, schedules, reached, start)),
         }
     }
 
@@ -70,6 +86,12 @@ impl Service {
         self.stage.send_replace(Stage::Ending);
     }
 
+    /// Waits for the runs in hand, and ends without on-stop: another generation takes over.
+    pub async fn hand_over(self) {
+        self.stage.send_replace(Stage::HandingOver);
+        let _ = self.task.await;
+    }
+
     /// Waits for the runs in hand, and runs on-stop.
     pub async fn stop(self) {
         self.stage.send_replace(Stage::Stopping);
@@ -80,11 +102,15 @@ impl Service {
 /// The life of a service.
 async fn live(
     runner: Arc<Runner>,
+    first: Option<Job<'static>>,
     schedules: Vec<Schedule>,
     mut stage: watch::Receiver<Stage>,
     start: watch::Sender<bool>,
 ) {
-    let well = runner.run("on-start", Job::Start).await;
+    let well = match first {
+        Some(job) => runner.run("on-start", job).await,
+        None => true,
+    };
     start.send_replace(true);
     if !well {
         if !schedules.is_empty() {
@@ -92,23 +118,33 @@ async fn live(
         }
         return;
     }
-    tracing::info!(plugin = %runner.plugin.id(), "service {} has started", runner.name);
+    if first.is_some() {
+        tracing::info!(plugin = %runner.plugin.id(), "service {} has started", runner.name);
+    }
     let mut runs: JoinSet<()> = schedules
         .into_iter()
         .map(|schedule| keep(runner.clone(), schedule, stage.clone()))
         .collect();
-    let _ = stage.wait_for(|stage| *stage == Stage::Stopping).await;
+    // Without anybody to tell the service what to do, it stops.
+    let told = stage.wait_for(|stage| *stage >= Stage::HandingOver).await;
+    let told = told.map_or(Stage::Stopping, |stage| *stage);
     while runs.join_next().await.is_some() {}
-    runner.run("on-stop", Job::Stop).await;
+    if told == Stage::Stopping {
+        runner.run("on-stop", Job::Stop).await;
+    }
 }
 
 impl Runner {
     /// Returns whether it went well.
     async fn run(&self, what: &str, job: Job<'_>) -> bool {
+        if self.plugin.quarantined().is_some() {
+            tracing::debug!(plugin = %self.plugin.id(), "service {}: {what}: in quarantine", self.name);
+            return false;
+        }
         match hub::in_turns(self.plugin.run_job(job)).await {
             Ok(()) => true,
             Err(error) => {
-                let failures = self.plugin.count_failure();
+                let failures = self.plugin.report(&error);
                 tracing::warn!(
                     failures,
                     plugin = %self.plugin.id(),

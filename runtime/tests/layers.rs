@@ -12,7 +12,7 @@ const LAYERS: &[&[&str]] = &[
     &["plugin"],
     &["namespace", "middleware", "controller", "service"],
     &["connection"],
-    &["net"],
+    &["net", "admin"],
     &["app"],
     &["cli"],
 ];

@@ -130,13 +130,13 @@ impl Builder {
             command.env_remove(key);
         }
         command.env("TULPAR_LOG", "info,tulpar=debug,tulpar_runtime=debug");
-        if !self
-            .config
-            .as_deref()
-            .unwrap_or_default()
-            .contains("deadline-ms")
-        {
+        let says = |key: &str| self.config.as_deref().unwrap_or_default().contains(key);
+        if !says("deadline-ms") {
             command.env("TULPAR_LIMITS_DEADLINE_MS", DEADLINE_MS.to_string());
+        }
+        // Most tests have plugins fail on purpose, and not for the sake of what comes of it.
+        if !says("quarantine") {
+            command.env("TULPAR_LIMITS_QUARANTINE_FAILURES", "0");
         }
         command.envs(self.env).args(self.args);
         // Its working directory is empty, so that no tulpar.toml of the workspace is found.
@@ -158,7 +158,7 @@ impl Builder {
             stderr,
             address,
             plugins: self.plugins,
-            _config: config,
+            folder: config,
         }
     }
 }
@@ -172,7 +172,8 @@ pub struct Server {
     pub stderr: Lines,
     address: SocketAddr,
     plugins: TempDir,
-    _config: TempDir,
+    /// Where it runs.
+    folder: TempDir,
 }
 
 impl Server {
@@ -218,6 +219,23 @@ impl Server {
     /// The plugins folder.
     pub fn plugins_folder(&self) -> &Path {
         self.plugins.path()
+    }
+
+    /// Runs `tulpar` with these arguments where the server runs, and gives what it prints, or what it complains of.
+    pub fn tulpar(&self, args: &[&str]) -> Result<String, String> {
+        let mut command = Command::new(binary());
+        command.args(args).current_dir(self.folder.path());
+        let output = command.output().expect("the binary runs");
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("it prints text");
+        match output.status.success() {
+            true => Ok(text(output.stdout)),
+            false => Err(text(output.stderr)),
+        }
+    }
+
+    /// Takes a file out of the plugins folder.
+    pub fn take_out(&self, path: &str) {
+        fs::remove_file(self.plugins.path().join(path)).expect("the file is there");
     }
 
     /// The first log line that holds all of `parts`, as soon as there is one.

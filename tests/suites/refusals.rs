@@ -31,11 +31,11 @@ async fn p5_what_is_no_plugin_is_refused_with_a_reason_and_all_else_keeps_runnin
     let files = [
         ("text.wasm", &b"not a component at all"[..], "WebAssembly"),
         ("empty.wasm", b"", "empty"),
-        ("magic.wasm", b"\0asm", "WebAssembly"),
+        ("magic.wasm", b"\0asm", "is not complete"),
         ("core.wasm", b"\0asm\x01\0\0\0", "component"),
         ("module.wasm", &module, "component"),
         ("compiled.wasm", &elf, "compiled"),
-        ("truncated.wasm", half, "component"),
+        ("truncated.wasm", half, "is not complete"),
         ("bare.wasm", &no_exports, "export"),
         ("other.wasm", &other_world, "export"),
         ("hollow.wasm", &hollow, "namespace-handler"),

@@ -190,7 +190,7 @@ async fn v1_a_handler_that_never_ends_does_not_hold_it() {
 #[test]
 fn an_unknown_setting_is_refused_with_the_nearest_known_one() {
     for (toml, unknown, nearest) in [
-        ("pluginz = \"x\"", "pluginz", "plugins"),
+        ("plugns = \"x\"", "plugns", "plugins"),
         ("[limits]\ndeadlin-ms = 5", "deadlin-ms", "deadline-ms"),
         (
             "[limits]\nmax-message-byte = 5",

@@ -259,7 +259,7 @@ async fn p4_two_services_of_one_name_are_one_too_many() {
 #[tokio::test]
 async fn s2_a_run_that_takes_too_long_is_cut_off_and_the_next_one_comes() {
     let server =
-        worker("[limits]\njob-deadline-ms = 500\n[plugin.worker]\nconfig = { tick = 'slow 700' }");
+        worker("[limits]\njob-deadline-ms = 500\n[plugin.worker]\nconfig = { tick = 'slow 5000' }");
     server.log_line(&[
         "service Worker: tick: ",
         "longer than 500 ms (limits.job-deadline-ms)",

@@ -11,11 +11,10 @@ use clap::Args;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
+use super::table::{or_dash, table};
+use super::{config_file, environment};
 use crate::app::{App, Ended, threads};
 use crate::config::Config;
-
-/// The file that is read when it is there and no other is named.
-const DEFAULT_FILE: &str = "tulpar.toml";
 
 #[derive(Args)]
 #[command(after_help = "\
@@ -63,11 +62,8 @@ impl Serve {
     }
 
     fn configure(self) -> Result<Config> {
-        let default = PathBuf::from(DEFAULT_FILE);
-        let file = self.config.or_else(|| default.exists().then_some(default));
-        let environment = std::env::vars_os()
-            .filter_map(|(key, value)| Some((key.into_string().ok()?, value.into_string().ok()?)));
-        let mut config = Config::load(file.as_deref(), environment)?;
+        let file = config_file(self.config);
+        let mut config = Config::load(file.as_deref(), environment())?;
         config.plugins = self.plugins.unwrap_or(config.plugins);
         config.listen = self.listen.unwrap_or(config.listen);
         config.cache = self.cache.unwrap_or(config.cache);
@@ -200,36 +196,4 @@ fn report(app: &App, folder: &std::path::Path) -> String {
         _ = writeln!(text, "refused {}: {refusal}", file.display());
     }
     text
-}
-
-fn or_dash(text: String) -> String {
-    if text.is_empty() {
-        "-".to_owned()
-    } else {
-        text
-    }
-}
-
-/// Rows in aligned columns, two spaces apart; none when there is nothing but the heading.
-fn table<const N: usize>(rows: &[[String; N]]) -> Option<String> {
-    if rows.len() < 2 {
-        return None;
-    }
-    let width = |column: usize| {
-        rows.iter()
-            .map(|row| row[column].chars().count())
-            .max()
-            .unwrap_or(0)
-    };
-    let widths: Vec<_> = (0..N).map(width).collect();
-    let mut text = String::new();
-    for row in rows {
-        let mut line = String::new();
-        for (cell, width) in row.iter().zip(&widths) {
-            _ = write!(line, "{cell:width$}  ");
-        }
-        text += line.trim_end();
-        text.push('\n');
-    }
-    Some(text)
 }

@@ -1,91 +1,92 @@
-//! What the operator gives to a single plugin: `[plugin.NAME]` in the configuration.
+//! What a plugin gets in the end, from its own table, its tenant's and those for all; and the values of its
+//! configuration.
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
-use toml::Value;
 
-use super::ConfigError;
+use super::{Config, HostPattern, Limits, Quotas, ROOT};
 
-/// The settings that there are, for the message about one that is not.
-const KNOWN: [&str; 2] = ["hosts", "config"];
 /// The longest key or value of a plugin's configuration, in bytes.
 const MAX_VALUE: usize = 64 << 10;
 
-/// What one plugin is given. Nothing unless it is said.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+/// What holds for one plugin: what is said of it, over what is said of its tenant, over what holds for all.
+#[derive(Clone, Debug, PartialEq)]
 pub struct PluginSettings {
-    /// The hosts that it may send HTTP requests to.
+    /// The hosts that it may send HTTP requests to: its own list when it has one, else its tenant's, else none.
     pub hosts: Vec<HostPattern>,
-    /// What it reads through `wasi:config`.
+    /// What it reads through `wasi:config`: its own keys and those of its tenant that it does not have itself.
     pub config: BTreeMap<String, ConfigValue>,
+    /// What it may use at most. The limits that are not for single plugins are those of `[limits]`.
+    pub limits: Limits,
+    /// What it may use beside the bounds of its tenant, which hold as well. It has no weight.
+    pub quotas: Quotas,
 }
 
-impl PluginSettings {
-    /// Fetches the values that stand elsewhere, in variables of the environment and in files.
-    pub(super) fn resolve(
-        &mut self,
-        name: &str,
-        environment: &[(String, String)],
-    ) -> Result<(), String> {
-        for (key, value) in &mut self.config {
-            let wrong = |why: String| format!("`plugin.{name}.config.{key}`: {why}");
-            let found = match &*value {
-                ConfigValue::Text(text) => text.clone(),
-                ConfigValue::Variable { env } => environment
-                    .iter()
-                    .find(|(variable, _)| variable == env)
-                    .map(|(_, text)| text.clone())
-                    .ok_or_else(|| wrong(format!("the environment has no variable {env}")))?,
-                // The newline at the end is the editor's.
-                ConfigValue::File { file } => std::fs::read_to_string(file)
-                    .map(|text| text.trim_end_matches(['\n', '\r']).to_owned())
-                    .map_err(|error| wrong(format!("cannot read {}: {error}", file.display())))?,
-            };
-            if key.len().max(found.len()) > MAX_VALUE {
-                return Err(wrong(format!("it is over {MAX_VALUE} bytes")));
+impl Config {
+    /// What holds for a plugin. `tenant` is none for a plugin of the root folder; `key` is its `NAME`, behind `TENANT/`
+    /// for a tenant's. A tenant and a plugin that the file says nothing of have what holds for all.
+    #[must_use]
+    pub fn terms(&self, tenant: Option<&str>, key: &str) -> PluginSettings {
+        let tenant = self.tenant.get(tenant.unwrap_or(ROOT));
+        let plugin = self.plugin.get(key);
+        // The nearest last: what it says goes over what is there.
+        let mut settings = PluginSettings {
+            hosts: Vec::new(),
+            config: BTreeMap::new(),
+            limits: self.limits.clone(),
+            quotas: plugin.map(|own| own.quotas).unwrap_or_default(),
+        };
+        for given in [tenant, plugin].into_iter().flatten() {
+            settings.limits = given.limits.over(&settings.limits);
+            settings.config.extend(given.config.clone());
+            if let Some(hosts) = &given.hosts {
+                settings.hosts.clone_from(hosts);
             }
-            *value = ConfigValue::Text(found);
         }
-        Ok(())
+        settings
+    }
+
+    /// What all plugins of a tenant may use together: what `[tenant.NAME.quotas]` says, over `[quotas]`. `[quotas]` is
+    /// not for the root folder, whose `tenant` is none: what is not said of it has no bound.
+    #[must_use]
+    pub fn tenant_quotas(&self, tenant: Option<&str>) -> Quotas {
+        let name = tenant.unwrap_or(ROOT);
+        let said = self.tenant.get(name);
+        let said = said.map(|given| given.quotas).unwrap_or_default();
+        match name {
+            ROOT => said,
+            _ => said.over(&self.quotas),
+        }
     }
 }
 
-/// Refuses a key that is not known, and names the nearest that is.
-pub(super) fn check_keys(name: &str, settings: &Value, origin: &str) -> Result<(), ConfigError> {
-    let settings = settings.as_table();
-    // Here and not where the values are read, whose messages would show them.
-    let is_other = |key: &str, type_name: &str| {
-        settings
-            .and_then(|settings| settings.get(key))
-            .is_some_and(|value| value.type_str() != type_name)
-    };
-    if is_other("hosts", "array") || is_other("config", "table") || settings.is_none() {
-        return Err(ConfigError::Invalid {
-            origin: origin.to_owned(),
-            reason: format!(
-                "`plugin.{name}` is a table with `hosts`, a list of texts, and `config`, a table of values"
-            ),
-        });
-    }
-    let keys = settings.into_iter().flat_map(|table| table.keys());
-    for key in keys {
-        if !KNOWN.contains(&key.as_str()) {
-            let nearest = KNOWN
+/// Fetches the values that stand elsewhere, in variables of the environment and in files. `path` is the table's.
+pub(super) fn resolve(
+    config: &mut BTreeMap<String, ConfigValue>,
+    path: &str,
+    environment: &[(String, String)],
+) -> Result<(), String> {
+    for (key, value) in config {
+        let wrong = |why: String| format!("`{path}.{key}`: {why}");
+        let found = match &*value {
+            ConfigValue::Text(text) => text.clone(),
+            ConfigValue::Variable { env } => environment
                 .iter()
-                .max_by(|a, b| {
-                    strsim::jaro_winkler(a, key).total_cmp(&strsim::jaro_winkler(b, key))
-                })
-                .filter(|known| strsim::jaro_winkler(known, key) > 0.7);
-            return Err(ConfigError::UnknownKey {
-                origin: origin.to_owned(),
-                key: format!("plugin.{name}.{key}"),
-                nearest: nearest.map(|known| format!("plugin.{name}.{known}")),
-            });
+                .find(|(variable, _)| variable == env)
+                .map(|(_, text)| text.clone())
+                .ok_or_else(|| wrong(format!("the environment has no variable {env}")))?,
+            // The newline at the end is the editor's.
+            ConfigValue::File { file } => std::fs::read_to_string(file)
+                .map(|text| text.trim_end_matches(['\n', '\r']).to_owned())
+                .map_err(|error| wrong(format!("cannot read {}: {error}", file.display())))?,
+        };
+        if key.len().max(found.len()) > MAX_VALUE {
+            return Err(wrong(format!("it is over {MAX_VALUE} bytes")));
         }
+        *value = ConfigValue::Text(found);
     }
     Ok(())
 }
@@ -129,181 +130,183 @@ impl fmt::Debug for ConfigValue {
     }
 }
 
-/// The hosts of a grant: `api.example.com`, `api.example.com:8443`, `*.example.com` or an IP address. Without a port it
-/// is the scheme's own, 80 or 443.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct HostPattern {
-    /// Lower case; an IPv6 address in brackets.
-    host: String,
-    /// Whether it is what is below `host`, and not `host` itself.
-    below: bool,
-    port: Option<u16>,
-}
-
-impl HostPattern {
-    /// Whether a request to that host goes where the grant allows. `default_port` is the scheme's.
-    #[must_use]
-    pub fn allows(&self, host: &str, port: Option<u16>, default_port: u16) -> bool {
-        // A name that ends in a dot is the same one, said in full.
-        let host = host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase();
-        let right_host = match self.below {
-            true => host
-                .strip_suffix(&self.host)
-                .is_some_and(|rest| rest.len() > 1 && rest.ends_with('.')),
-            false => host == self.host,
-        };
-        right_host && port.unwrap_or(default_port) == self.port.unwrap_or(default_port)
-    }
-}
-
-impl TryFrom<String> for HostPattern {
-    type Error = String;
-
-    fn try_from(text: String) -> Result<Self, String> {
-        // What is before an `@` would be a password.
-        let shown = text.rsplit('@').next().unwrap_or_default();
-        let wrong = |why: &str| {
-            Err(format!(
-                "{shown:?} in `hosts` {why}; write a host such as \"api.example.com\", \"api.example.com:8443\" or \
-                 \"*.example.com\""
-            ))
-        };
-        if text.contains("://") || text.contains(['/', '?', '#', '@']) {
-            return wrong("is more than a host and a port");
-        }
-        let (below, rest) = match text.strip_prefix("*.") {
-            Some(rest) => (true, rest),
-            None => (false, text.as_str()),
-        };
-        // An IPv6 address is in brackets, and its colons are its own.
-        let split = match rest.rfind(']') {
-            Some(end) if rest.starts_with('[') => rest[end + 1..]
-                .strip_prefix(':')
-                .map(|port| (&rest[..=end], port)),
-            _ => rest.rsplit_once(':'),
-        };
-        let (host, port) = split.map_or((rest, None), |(host, port)| (host, Some(port)));
-        let port = match port.map(str::parse::<u16>) {
-            None => None,
-            Some(Ok(port @ 1..)) => Some(port),
-            Some(_) => return wrong("has a port that is not 1 to 65535"),
-        };
-        let address = host
-            .strip_prefix('[')
-            .and_then(|rest| rest.strip_suffix(']'))
-            .is_some_and(|address| address.parse::<std::net::Ipv6Addr>().is_ok());
-        let name = host.len() <= 253
-            && host.split('.').all(|label| {
-                (1..=63).contains(&label.len())
-                    && label
-                        .bytes()
-                        .all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
-            });
-        if !(name || address && !below) {
-            return wrong("names no host");
-        }
-        Ok(Self {
-            host: host.to_ascii_lowercase(),
-            below,
-            port,
-        })
-    }
-}
-
-impl From<HostPattern> for String {
-    fn from(pattern: HostPattern) -> Self {
-        let below = if pattern.below { "*." } else { "" };
-        let port = pattern.port.map(|port| format!(":{port}"));
-        format!("{below}{}{}", pattern.host, port.unwrap_or_default())
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
+    use super::super::tests::from_text;
     use super::*;
 
-    fn pattern(text: &str) -> Result<HostPattern, String> {
-        HostPattern::try_from(text.to_owned())
+    fn hosts(settings: &PluginSettings) -> Vec<String> {
+        settings.hosts.iter().cloned().map(String::from).collect()
+    }
+
+    fn values(settings: &PluginSettings) -> Vec<(&str, &str)> {
+        let values = settings.config.iter();
+        values
+            .map(|(key, value)| (key.as_str(), value.text()))
+            .collect()
     }
 
     #[test]
-    fn a_grant_that_names_no_host_is_refused() {
-        for bad in [
-            "",
-            "*",
-            "*.",
-            ".",
-            "a..b",
-            "https://a.b",
-            "a/b",
-            "a:0",
-            "a:65536",
-            "a:x",
-            ":80",
-            "a b",
-            "*.*.b",
-            "u@a",
-            "[::1",
-            "*.[::1]",
-            "a*",
+    fn a_limit_is_the_plugins_else_the_tenants_else_the_one_for_all() {
+        let config = from_text(
+            "[limits]\ndeadline-ms = 1\nhandles = 1\nrequests = 1\noutbox-bytes = 1\n\
+             [tenant.acme.limits]\ndeadline-ms = 2\nhandles = 2\n\
+             [tenant.'@root'.limits]\ndeadline-ms = 4\n\
+             [plugin.'acme/chat'.limits]\ndeadline-ms = 3\n\
+             [plugin.chat.limits]\nhandles = 5",
+        )
+        .unwrap();
+        for (tenant, key, deadline_ms, handles) in [
+            (Some("acme"), "acme/chat", 3, 2),
+            (Some("acme"), "acme/other", 2, 2),
+            (Some("other"), "other/chat", 1, 1),
+            (None, "chat", 4, 5),
+            (None, "other", 4, 1),
         ] {
-            assert!(pattern(bad).is_err(), "{bad:?}");
-        }
-        for good in [
-            "a",
-            "a.b:1",
-            "*.b",
-            "127.0.0.1:65535",
-            "[::1]:80",
-            "[::1]",
-            "xn--a",
-        ] {
-            assert_eq!(String::from(pattern(good).unwrap()), good);
+            let expected = Limits {
+                deadline_ms,
+                handles,
+                ..config.limits.clone()
+            };
+            assert_eq!(config.terms(tenant, key).limits, expected, "{key}");
         }
     }
 
     #[test]
-    fn a_grant_allows_what_it_names_and_nothing_else() {
-        let allows =
-            |grant: &str, host: &str, port| pattern(grant).unwrap().allows(host, port, 443);
-        assert!(allows("API.example.com", "api.EXAMPLE.com", None));
-        assert!(allows("api.example.com", "api.example.com", Some(443)));
-        assert!(!allows("api.example.com", "api.example.com", Some(8443)));
-        assert!(allows(
-            "api.example.com:8443",
-            "api.example.com",
-            Some(8443)
-        ));
-        assert!(!allows("api.example.com:8443", "api.example.com", None));
-        assert!(allows("*.example.com", "a.b.example.com", None));
-        for other in [
-            "example.com",
-            ".example.com",
-            "badexample.com",
-            "example.com.evil.org",
+    fn a_list_of_hosts_replaces_the_tenants_even_when_it_is_empty() {
+        let config = from_text(
+            "[tenant.acme]\nhosts = ['a', 'b']\n[tenant.'@root']\nhosts = ['r']\n\
+             [plugin.'acme/own']\nhosts = ['c']\n[plugin.'acme/none']\nhosts = []\n\
+             [plugin.'acme/silent'.config]\nx = 'y'",
+        )
+        .unwrap();
+        for (tenant, key, expected) in [
+            (Some("acme"), "acme/own", &["c"][..]),
+            (Some("acme"), "acme/none", &[]),
+            (Some("acme"), "acme/silent", &["a", "b"]),
+            (Some("acme"), "acme/unnamed", &["a", "b"]),
+            (Some("other"), "other/own", &[]),
+            (None, "own", &["r"]),
         ] {
-            assert!(!allows("*.example.com", other, None), "{other}");
+            assert_eq!(hosts(&config.terms(tenant, key)), expected, "{key}");
         }
-        assert!(allows("example.com", "example.com.", None));
-        assert!(!allows("example.com", "a.example.com", None));
-        assert!(allows("[::1]:80", "[::1]", Some(80)));
+    }
+
+    #[test]
+    fn a_value_is_the_plugins_else_the_tenants() {
+        let config = from_text(
+            "[tenant.acme.config]\na = 'tenant'\nb = 'tenant'\n\
+             [plugin.'acme/chat'.config]\nb = 'plugin'\nc = 'plugin'",
+        )
+        .unwrap();
+        let settings = config.terms(Some("acme"), "acme/chat");
+        let expected = [("a", "tenant"), ("b", "plugin"), ("c", "plugin")];
+        assert_eq!(values(&settings), expected);
+        let settings = config.terms(Some("acme"), "acme/other");
+        assert_eq!(values(&settings), [("a", "tenant"), ("b", "tenant")]);
+        assert_eq!(values(&config.terms(None, "chat")), []);
+    }
+
+    #[test]
+    fn a_plugins_quotas_are_those_that_it_says() {
+        let config = from_text(
+            "[tenant.acme.quotas]\nrooms = 5\nconnections = 5\n[plugin.'acme/chat'.quotas]\nrooms = 3",
+        )
+        .unwrap();
+        let expected = Quotas {
+            rooms: Some(3),
+            ..Quotas::default()
+        };
+        let quotas = |key| config.terms(Some("acme"), key).quotas;
+        assert_eq!(quotas("acme/chat"), expected);
+        assert_eq!(quotas("acme/other"), Quotas::default());
+    }
+
+    #[test]
+    fn a_tenants_quotas_go_over_those_for_all_which_are_not_for_the_root_folder() {
+        let config = from_text(
+            "[quotas]\nrooms = 7\nweight = 50\n[tenant.acme.quotas]\nconnections = 5\nweight = 200",
+        )
+        .unwrap();
+        let for_all = Quotas {
+            rooms: Some(7),
+            weight: Some(50),
+            ..Quotas::of_a_tenant()
+        };
+        assert_eq!(config.tenant_quotas(Some("other")), for_all);
+        let expected = Quotas {
+            connections: Some(5),
+            weight: Some(200),
+            ..for_all
+        };
+        assert_eq!(config.tenant_quotas(Some("acme")), expected);
+        assert_eq!(config.tenant_quotas(None), Quotas::default());
+        assert_eq!(config.tenant_quotas(None).weight(), 100);
+
+        let config = from_text("[tenant.'@root'.quotas]\nrooms = 9").unwrap();
+        let expected = Quotas {
+            rooms: Some(9),
+            ..Quotas::default()
+        };
+        assert_eq!(config.tenant_quotas(None), expected);
+        assert_eq!(config.tenant_quotas(Some(ROOT)), expected);
     }
 
     #[test]
     fn values_come_from_where_they_are_said_to_and_are_not_shown() {
-        let text = "config = { a = 'as it is', b = { env = 'B' } }";
-        let mut settings: PluginSettings = toml::from_str(text).unwrap();
-        let missing = settings.clone().resolve("x", &[]).unwrap_err();
+        let text = "[tenant.acme]\nconfig = { a = 'as it is', b = { env = 'B' } }\n\
+                    [plugin.'acme/x']\nconfig = { c = { env = 'C' } }";
+        let read = |environment: &[(&str, &str)]| {
+            let environment: Vec<_> = environment
+                .iter()
+                .map(|(variable, text)| (variable.to_string(), text.to_string()))
+                .collect();
+            Config::read(text, Path::new("test"), &environment)
+        };
+        let missing = |environment: &[_]| read(environment).unwrap_err().to_string();
         assert_eq!(
-            missing,
-            "`plugin.x.config.b`: the environment has no variable B"
+            missing(&[]),
+            "configuration: `tenant.acme.config.b`: the environment has no variable B"
         );
-        settings
-            .resolve("x", &[("B".into(), "secret".into())])
-            .unwrap();
-        assert_eq!(settings.config["a"].text(), "as it is");
-        assert_eq!(settings.config["b"].text(), "secret");
-        assert!(!format!("{settings:?}").contains("secret"));
+        assert_eq!(
+            missing(&[("B", "")]),
+            "configuration: `plugin.\"acme/x\".config.c`: the environment has no variable C"
+        );
+        let config = read(&[("B", "secret"), ("C", "secret")]).unwrap();
+        let settings = config.terms(Some("acme"), "acme/x");
+        let expected = [("a", "as it is"), ("b", "secret"), ("c", "secret")];
+        assert_eq!(values(&settings), expected);
+        assert!(!format!("{config:?}{settings:?}").contains("secret"));
+    }
+
+    #[test]
+    fn a_value_in_a_file_is_without_its_last_newline() {
+        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml");
+        let text = std::fs::read_to_string(&file).unwrap();
+        let said = format!(
+            "[tenant.acme]\nconfig = {{ a = {{ file = '{}' }} }}",
+            file.display()
+        );
+        let settings = from_text(&said).unwrap().terms(Some("acme"), "acme/x");
+        assert_eq!(values(&settings), [("a", text.trim_end_matches('\n'))]);
+        let missing = from_text("[tenant.acme]\nconfig = { a = { file = '/not/there' } }");
+        let reason = missing.unwrap_err();
+        assert!(
+            reason.starts_with("configuration: `tenant.acme.config.a`: cannot read /not/there"),
+            "{reason}"
+        );
+    }
+
+    #[test]
+    fn a_value_is_at_most_64_kib() {
+        let said = |bytes: usize| {
+            let text = "a".repeat(bytes);
+            from_text(&format!("[tenant.acme.config]\na = '{text}'"))
+        };
+        assert!(said(MAX_VALUE).is_ok());
+        let reason = said(MAX_VALUE + 1).unwrap_err();
+        assert!(reason.ends_with("`tenant.acme.config.a`: it is over 65536 bytes"));
     }
 }

@@ -2,7 +2,8 @@
 
 use toml::{Table, Value};
 
-use super::{Config, ConfigError, plugin};
+use super::given::{self, Whose};
+use super::{Config, ConfigError, ranges};
 
 /// A configuration with the keys of the file.
 fn to_table(config: &Config) -> Table {
@@ -20,13 +21,11 @@ impl Settings {
 
     /// The configuration, or what does not fit.
     pub(super) fn check(&self) -> Result<Config, String> {
-        let config: Config = Value::Table(self.0.clone())
-            .try_into()
-            .map_err(|error: toml::de::Error| error.message().to_owned())?;
-        match config.problem() {
-            Some(problem) => Err(problem),
-            None => Ok(config),
+        if let Some(problem) = ranges::problem(&self.0) {
+            return Err(problem);
         }
+        let config = Value::Table(self.0.clone()).try_into();
+        config.map_err(|error| error.message().to_owned())
     }
 
     /// Puts what a file says over the known settings. A key that is not among them is refused.
@@ -38,8 +37,8 @@ impl Settings {
     ) -> Result<(), ConfigError> {
         for (key, value) in said {
             let path = format!("{prefix}{key}");
-            if path == "plugin" {
-                self.overlay_plugins(value, origin)?;
+            if let Some(whose) = Whose::ALL.into_iter().find(|whose| whose.table() == path) {
+                self.overlay_named(whose, value, origin)?;
                 continue;
             }
             match (self.slot(&path), value) {
@@ -50,7 +49,7 @@ impl Settings {
                 (None, _) => {
                     return Err(ConfigError::UnknownKey {
                         origin: origin.to_owned(),
-                        nearest: nearest(&path),
+                        nearest: nearest(&path, known()),
                         key: path,
                     });
                 }
@@ -59,26 +58,19 @@ impl Settings {
         Ok(())
     }
 
-    /// Puts what a file says of single plugins, whose names are any.
-    fn overlay_plugins(&mut self, said: Value, origin: &str) -> Result<(), ConfigError> {
-        let plugins = self
-            .0
-            .entry("plugin")
-            .or_insert_with(|| Table::new().into());
-        if let (Value::Table(plugins), Value::Table(said)) = (plugins, &said) {
-            for (name, settings) in said {
-                plugin::check_keys(name, settings, origin)?;
-                plugins.insert(name.clone(), settings.clone());
+    /// Puts what a file says of single tenants or plugins, whose names are not known beforehand.
+    fn overlay_named(
+        &mut self,
+        whose: Whose,
+        said: Value,
+        origin: &str,
+    ) -> Result<(), ConfigError> {
+        if let Value::Table(said) = &said {
+            for (name, table) in said {
+                given::check(whose, name, table, origin)?;
             }
-            return match self.check() {
-                Ok(_) => Ok(()),
-                Err(reason) => Err(ConfigError::Invalid {
-                    origin: origin.to_owned(),
-                    reason,
-                }),
-            };
         }
-        self.set("plugin", said, origin)
+        self.set(whose.table(), said, origin)
     }
 
     /// Puts a variable of the environment over the setting it names; one that names none is somebody else's.
@@ -89,7 +81,8 @@ impl Settings {
     ) -> Result<(), ConfigError> {
         let named =
             |path: &String| format!("TULPAR_{}", path.replace(['.', '-'], "_").to_uppercase());
-        let Some(path) = names(&self.0, "")
+        // Of what is always there: the names of tenants and plugins are not told apart in capitals.
+        let Some(path) = names(&to_table(&Config::default()), "")
             .into_iter()
             .find(|path| named(path) == variable)
         else {
@@ -155,9 +148,17 @@ fn names(table: &Table, prefix: &str) -> Vec<String> {
     found
 }
 
-fn nearest(key: &str) -> Option<String> {
+/// The names of all settings and of the tables for single tenants and plugins.
+fn known() -> impl Iterator<Item = String> {
+    let named = Whose::ALL.map(|whose| whose.table().to_owned());
     names(&to_table(&Config::default()), "")
         .into_iter()
+        .chain(named)
+}
+
+/// The one of the known keys that is most like `key`, when one is.
+pub(super) fn nearest(key: &str, known: impl Iterator<Item = String>) -> Option<String> {
+    known
         .map(|path| {
             // A key in the wrong table is as near as one that is misspelt.
             let last = |k: &str| k.rsplit('.').next().unwrap_or_default().to_owned();
@@ -172,7 +173,7 @@ fn nearest(key: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Limits;
+    use super::super::{LimitOverrides, Limits, Quotas};
     use super::*;
 
     fn from_text(text: &str) -> Result<Config, ConfigError> {
@@ -194,6 +195,8 @@ mod tests {
             ("lisen = 'x'", "listen"),
             ("[limits]\ndeadline = 5", "limits.deadline-ms"),
             ("deadline-ms = 5", "limits.deadline-ms"),
+            ("[quotas]\nconnection = 5", "quotas.connections"),
+            ("[tenants.acme]", "tenant"),
         ] {
             match from_text(text) {
                 Err(ConfigError::UnknownKey { nearest, .. }) => {
@@ -206,7 +209,15 @@ mod tests {
 
     #[test]
     fn a_value_of_the_wrong_type_is_refused() {
-        for text in ["listen = 3", "limits = 3", "dev = 'yes'", "listen = {}"] {
+        for text in [
+            "listen = 3",
+            "limits = 3",
+            "dev = 'yes'",
+            "listen = {}",
+            "tenant = 3",
+            "plugin = 'x'",
+            "[quotas]\nrooms = 'many'",
+        ] {
             assert!(
                 matches!(from_text(text), Err(ConfigError::Invalid { .. })),
                 "{text}"
@@ -226,11 +237,40 @@ mod tests {
             9
         );
         assert!(said("TULPAR_DEV", "true").unwrap().dev);
+        assert_eq!(
+            said("TULPAR_QUOTAS_CONNECTIONS", "9").unwrap().quotas,
+            Quotas {
+                connections: Some(9),
+                ..Quotas::of_a_tenant()
+            }
+        );
+        assert!(said("TULPAR_QUOTAS_WEIGHT", "10000").is_ok());
+        assert!(said("TULPAR_QUOTAS_WEIGHT", "10001").is_err());
+        assert_eq!(said("TULPAR_ADMIN", "").unwrap().admin_socket(), None);
         assert!(said("TULPAR_LIMITS_DEADLINE_MS", "soon").is_err());
         assert_eq!(
             said("TULPAR_SOMETHING_ELSE", "9").unwrap(),
             Config::default()
         );
+    }
+
+    #[test]
+    fn the_environment_does_not_reach_single_tenants_and_plugins() {
+        let text = "[tenant.acme.limits]\ndeadline-ms = 7\n[plugin.x.config]\na = 'b'";
+        let said = from_text(text).unwrap();
+        let mut settings = Settings::new();
+        settings
+            .overlay(toml::from_str(text).unwrap(), "", "test")
+            .unwrap();
+        for variable in [
+            "TENANT_ACME_LIMITS_DEADLINE_MS",
+            "PLUGIN_X_CONFIG_A",
+            "TENANT",
+        ] {
+            let variable = format!("TULPAR_{variable}");
+            settings.overlay_variable(&variable, "9").unwrap();
+        }
+        assert_eq!(settings.check().unwrap(), said);
     }
 
     #[test]
@@ -258,5 +298,37 @@ mod tests {
             .collect();
         let said: Table = toml::from_str(&settings).unwrap();
         assert_eq!(said, to_table(&Config::default()));
+    }
+
+    #[test]
+    fn the_tables_for_tenants_and_plugins_in_the_example_file_are_accepted() {
+        let example = include_str!("../../../tulpar.toml");
+        let named = example.lines().skip_while(|line| *line != "#[tenant]");
+        let shown = |line: &&str| {
+            let words = [
+                "[tenant.",
+                "[plugin.",
+                "hosts = ",
+                "config = ",
+                "quotas = ",
+                "limits = ",
+            ];
+            words.iter().any(|word| line.starts_with(word))
+        };
+        let said: String = named
+            .filter_map(|line| line.strip_prefix("# ").filter(shown))
+            // A table's other name is beside it.
+            .map(|line| format!("{}\n", line.split("  ").next().unwrap_or_default()))
+            .collect();
+        let config = from_text(&said).unwrap();
+        for given in config.tenant.values().chain(config.plugin.values()) {
+            assert!(
+                given.hosts.is_some() && !given.config.is_empty(),
+                "{given:?}"
+            );
+            assert_ne!(given.limits, LimitOverrides::default());
+            assert_ne!(given.quotas, Quotas::default());
+        }
+        assert_eq!((config.tenant.len(), config.plugin.len()), (1, 1));
     }
 }

@@ -58,11 +58,11 @@ pub async fn serve(
         socket: &socket,
         settings,
     };
-    {
+    let unheard = {
         let mut conversing = pin!(conversation.run());
         let mut writing = pin!(writer::run(&wire, socket.outbox()));
         let mut written = false;
-        poll_fn(|cx| {
+        let unheard = poll_fn(|cx| {
             hub::turn(|| {
                 let ended = conversing.as_mut().poll(cx);
                 written = written || writing.as_mut().poll(cx).is_ready();
@@ -74,7 +74,8 @@ pub async fn serve(
         if !written && timeout(settings.close_timeout, writing).await.is_err() {
             socket.outbox().abort();
         }
-    }
+        unheard
+    };
     let in_order = socket.outbox().state() != State::Aborted;
     // The last ones to know the writing half let go of it, which ends it.
     socket.outbox().abort();
@@ -82,6 +83,11 @@ pub async fn serve(
     if in_order {
         // Closing with bytes unread would reset the connection and could cost the peer our last frames.
         let _ = timeout(settings.close_timeout, conversation.reader.discard()).await;
+    }
+    drop(conversation);
+    if let Some(event) = unheard {
+        // Boxed, as it is rare.
+        Box::pin(namespace.close(&socket, &event)).await;
     }
 }
 
@@ -94,11 +100,18 @@ struct Conversation<'a> {
 }
 
 impl Conversation<'_> {
-    async fn run(&mut self) {
+    /// Returns how the socket ended when on-close has still to run: its plugin is in quarantine, and the peer should not
+    /// have to wait for that.
+    async fn run(&mut self) -> Option<CloseEvent> {
         let event = self.talk().await;
         // Whatever ended it, nothing more is accepted from here on.
         self.socket.outbox().close(Frame::close(None, ""));
+        self.namespace.leave(self.socket);
+        if self.namespace.quarantined().is_some() {
+            return Some(event);
+        }
         self.namespace.close(self.socket, &event).await;
+        None
     }
 
     /// Opens the socket and handles its messages until it ends, and says how it ended.

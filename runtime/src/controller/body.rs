@@ -161,9 +161,13 @@ impl ResponseBody {
         if error.is::<LengthLimitError>() {
             let limit = self.plugin.limits().response_body_bytes;
             let what = format!("its response is over {limit} bytes (limits.response-body-bytes)");
-            warn(&self.plugin, &what);
+            warn(&self.plugin, self.plugin.count_failure(), &what);
         } else {
-            warn(&self.plugin, &format!("its response broke off: {error}"));
+            warn(
+                &self.plugin,
+                self.plugin.count_failure(),
+                &format!("its response broke off: {error}"),
+            );
         }
     }
 }

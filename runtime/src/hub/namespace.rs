@@ -6,7 +6,7 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use indexmap::IndexMap;
 
-use super::{Frame, Socket};
+use super::{CloseCode, Frame, Socket};
 use crate::config::Limits;
 use crate::ids::SocketId;
 
@@ -27,6 +27,8 @@ type Sockets = IndexMap<SocketId, Arc<Socket>, BuildHasherDefault<IdHasher>>;
 
 #[derive(Default)]
 struct Members {
+    /// Why who comes now has to go again; none while there is somebody to serve it.
+    ended: Option<(CloseCode, String)>,
     sockets: Sockets,
     /// In an IndexMap the members lie side by side, which is how a publication walks them.
     rooms: HashMap<Arc<str>, Sockets>,
@@ -112,9 +114,22 @@ impl Namespace {
         self.members.write().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes a socket in.
+    /// Takes a socket in. When the namespace has ended, it is closed again after its on-open.
     pub fn insert(&self, socket: Arc<Socket>) {
-        self.write().sockets.insert(socket.id(), socket);
+        let mut members = self.write();
+        if let Some((code, reason)) = &members.ended {
+            socket.close_between_messages(*code, reason);
+        }
+        members.sockets.insert(socket.id(), socket);
+    }
+
+    /// Serves nobody from now on: returns the sockets that are to be closed; those that still come are closed with this
+    /// code and reason.
+    #[must_use]
+    pub fn end(&self, code: CloseCode, reason: &str) -> Vec<Arc<Socket>> {
+        let mut members = self.write();
+        members.ended = Some((code, reason.to_owned()));
+        members.sockets.values().cloned().collect()
     }
 
     /// Takes a socket out of the list and out of its rooms; its [`Socket::left`] names them from now on.

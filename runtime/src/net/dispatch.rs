@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use hyper::body::Incoming;
 use hyper::http::request::Parts;
@@ -62,6 +63,9 @@ async fn to_namespace(
     if request.method() != Method::GET {
         return respond::not_found();
     }
+    if let Some(left) = quarantined(&route.middlewares).max(route.namespace.quarantined()) {
+        return respond::unavailable(left);
+    }
     let is_upgrade = handshake::is_wanted(request.headers());
     if is_upgrade && let Err(answer) = handshake::check(&request) {
         return *answer;
@@ -89,6 +93,9 @@ async fn to_controller(
     route: &ControllerRoute,
     request: Request<Incoming>,
 ) -> Answer {
+    if let Some(left) = quarantined(&route.middlewares).max(route.controller.quarantined()) {
+        return respond::unavailable(left);
+    }
     behind_middlewares(
         &route.middlewares,
         remote,
@@ -99,6 +106,11 @@ async fn to_controller(
         },
     )
     .await
+}
+
+/// For how long the last of these still is in quarantine; none when none is.
+fn quarantined(chain: &[Arc<Plugin>]) -> Option<Duration> {
+    chain.iter().filter_map(|plugin| plugin.quarantined()).max()
 }
 
 /// Answers a request with what the middlewares respond, or else with what there is behind them. The headers that they

@@ -1,5 +1,7 @@
 //! The host's own HTTP responses, each said once.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use http_body_util::{Either, Full};
 use hyper::header::{self, HeaderName, HeaderValue};
@@ -28,13 +30,20 @@ pub(super) fn failure(failure: Failure) -> Answer {
     match failure {
         Failure::Failed => internal_error(),
         Failure::TooSlow => error(StatusCode::GATEWAY_TIMEOUT, "Gateway Timeout"),
-        Failure::Busy => {
-            let response = error(StatusCode::SERVICE_UNAVAILABLE, "Service Unavailable");
-            with(response, header::RETRY_AFTER, "1")
-        }
+        Failure::Busy => unavailable(Duration::from_secs(1)),
         Failure::TooLarge => error(StatusCode::PAYLOAD_TOO_LARGE, "Content Too Large"),
         Failure::NoHost => bad_request("The request does not name one host"),
     }
+}
+
+/// It is not to be had at the moment; the client may come again after a while.
+pub(super) fn unavailable(left: Duration) -> Answer {
+    let mut response = error(StatusCode::SERVICE_UNAVAILABLE, "Service Unavailable");
+    let seconds = left.as_millis().div_ceil(1000).max(1);
+    let seconds = u32::try_from(seconds).unwrap_or(u32::MAX);
+    let headers = response.headers_mut();
+    headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+    response
 }
 
 /// A JSON error with that text.

@@ -45,30 +45,30 @@ impl Cache {
         }
     }
 
-    /// The component in `file`, whose hash is `hash`, and whether its code was there already. Takes as long as
-    /// compiling takes: call it where that hurts nobody.
+    /// The component whose file has that hash, when its code is there. Blocks.
+    #[must_use]
+    pub fn get(&self, hash: &blake3::Hash) -> Option<Component> {
+        self.read(&self.path(self.folder.as_deref()?, hash))
+    }
+
+    /// Keeps the code of the component whose file has that hash, and gives the component. Blocks.
     ///
     /// # Errors
-    /// The file is not a valid component.
-    pub fn load(&self, hash: &blake3::Hash, file: &[u8]) -> wasmtime::Result<(Component, bool)> {
-        let Some(folder) = &self.folder else {
-            return Ok((Component::new(&self.engine, file)?, false));
-        };
-        let path = folder.join(format!("{hash}-{:016x}", self.engine_hash));
-        if let Some(component) = self.read(&path) {
-            return Ok((component, true));
-        }
-        let component = Component::new(&self.engine, file)?;
-        let stored = component
-            .serialize()
-            .and_then(|code| Ok(self.store(folder, &path, &code)?));
-        if let Err(error) = stored {
+    /// It does not fit this engine: its memory, for instance, is larger than an instance's may be.
+    pub fn put(&self, hash: &blake3::Hash, code: &[u8]) -> wasmtime::Result<Component> {
+        if let Some(folder) = &self.folder
+            && let Err(error) = self.store(folder, &self.path(folder, hash), code)
+        {
             tracing::warn!(
                 "cannot cache compiled code in {}: {error:#}",
                 folder.display()
             );
         }
-        Ok((component, false))
+        deserialize(&self.engine, code)
+    }
+
+    fn path(&self, folder: &Path, hash: &blake3::Hash) -> PathBuf {
+        folder.join(format!("{hash}-{:016x}", self.engine_hash))
     }
 
     fn read(&self, path: &Path) -> Option<Component> {
@@ -152,9 +152,10 @@ fn prepare(folder: &Path) -> io::Result<()> {
 /// The one `unsafe` of the host.
 #[allow(unsafe_code)]
 fn deserialize(engine: &Engine, code: &[u8]) -> wasmtime::Result<Component> {
-    // SAFETY: the bytes must have come from `Component::serialize` and be unchanged. They are what this module wrote:
-    // the folder can be written by the host's own user alone, and the hash that was stored with them fits. Code of
-    // another version of Wasmtime or of another configuration is refused by `deserialize` itself.
+    // SAFETY: the bytes must have come from `Engine::precompile_component` and be unchanged. They come from the process
+    // that compiles, which is this program, or are what this module wrote of them: the folder can be written by the
+    // host's own user alone, and the hash that was stored with them fits. Code of another version of Wasmtime or of
+    // another configuration is refused by `deserialize` itself.
     unsafe { Component::deserialize(engine, code) }
 }
 
@@ -164,9 +165,14 @@ mod tests {
 
     const COMPONENT: &[u8] = b"\0asm\x0d\0\x01\0";
 
-    /// Whether the code was there already.
+    /// Whether the code was there already. It is from now on.
     fn load(cache: &Cache) -> bool {
-        let (_, cached) = cache.load(&blake3::hash(COMPONENT), COMPONENT).unwrap();
+        let hash = blake3::hash(COMPONENT);
+        let cached = cache.get(&hash).is_some();
+        if !cached {
+            let code = cache.engine.precompile_component(COMPONENT).unwrap();
+            cache.put(&hash, &code).unwrap();
+        }
         cached
     }
 

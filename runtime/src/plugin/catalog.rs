@@ -1,40 +1,99 @@
-//! The plugins of a folder: which there are, which are refused, and which come while the server runs.
+//! The plugins of a folder: which there are, which are refused, and what comes, changes and goes while the server runs.
+//!
+//! The catalog finds out what has changed and loads it; whoever asks it for the next [`Change`] makes it take effect, and
+//! tells how that went.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, Instant};
 
 use super::Shared;
 use super::describe::Loaded;
-use super::load::{Refusal, load};
+use super::load::{Content, Refusal, load};
+use super::state::{Kept, State};
+use super::watch::Watch;
 use crate::ids::PluginId;
+
+/// How long a file that is not complete has to stay so before it is refused for it.
+const INCOMPLETE: Duration = Duration::from_secs(2);
 
 /// All plugins of a folder.
 pub struct Catalog {
     shared: Arc<Shared>,
     folder: PathBuf,
+    /// How long a file has to stay as it is before it is loaded.
+    settle: Duration,
+    watch: Watch,
+    state: State,
+    files: BTreeMap<PathBuf, File>,
+    /// In the order of their loading.
     loaded: Vec<Arc<Loaded>>,
-    /// Every file that has been looked at, as it was then, with the reason when it is not served.
-    seen: BTreeMap<PathBuf, (Stamp, Option<Refusal>)>,
-    /// Files that were new or different at the last look. They are loaded when they stay as they are until the next,
-    /// so that a file that is still being written is left alone.
-    settling: BTreeMap<PathBuf, Stamp>,
 }
 
-/// What tells that a file has changed. None when it cannot be asked.
-type Stamp = Option<(u64, SystemTime)>;
+/// A file of the folder, as it was at the last look.
+struct File {
+    id: Result<PluginId, Arc<Refusal>>,
+    stamp: Stamp,
+    /// Since when it is as it is.
+    since: Instant,
+    /// Whether it ends too early, and has been given time for that.
+    incomplete: bool,
+    /// What it consists of, once it has been read.
+    hash: Option<blake3::Hash>,
+    /// What has come of it as it is.
+    outcome: Outcome,
+}
 
-/// What a look at the folder has brought.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub struct Changes {
-    /// Files that are served now.
-    pub loaded: Vec<PathBuf>,
-    /// Files that are refused.
-    pub refused: Vec<PathBuf>,
-    /// Files that were served and have changed or gone; what was loaded of them serves on.
-    pub stale: Vec<PathBuf>,
+/// What has come of a file.
+enum Outcome {
+    /// It has not been loaded yet.
+    Settling,
+    /// It is served.
+    Served,
+    /// It is not served, because it is disabled.
+    Disabled,
+    /// It is not served, or not as it is now.
+    Refused(Arc<Refusal>),
+}
+
+/// What tells that a file has changed; none when it is not there. The kernel's own time of change, which cannot be set,
+/// is among it.
+type Stamp = Option<(u64, u64, u64, i64, i64, i64, i64)>;
+
+/// Something that is to take effect.
+pub enum Change {
+    /// A plugin has come.
+    Added(Arc<Loaded>, Content),
+    /// A plugin has become another.
+    Replaced {
+        /// What serves until now.
+        old: Arc<Loaded>,
+        /// What is to serve.
+        new: Arc<Loaded>,
+        /// What the new one consists of.
+        content: Content,
+    },
+    /// A plugin has gone, or is not to be served any more.
+    Removed(Arc<Loaded>),
+}
+
+/// One plugin, for a list.
+pub struct Listed<'a> {
+    /// Its file, in the folder.
+    pub file: &'a Path,
+    /// What is served of it.
+    pub loaded: Option<&'a Arc<Loaded>>,
+    /// Whether it is disabled.
+    pub disabled: bool,
+    /// Whether something else is served than what its file consists of.
+    pub rolled_back: bool,
+    /// Whether there is something to roll it back to.
+    pub has_previous: bool,
+    /// Why it is not served as its file is now.
+    pub refusal: Option<&'a Refusal>,
 }
 
 impl Catalog {
@@ -42,14 +101,22 @@ impl Catalog {
     ///
     /// # Errors
     /// The folder cannot be read.
-    pub async fn open(shared: Arc<Shared>, folder: &Path) -> anyhow::Result<Self> {
+    pub async fn open(
+        shared: Arc<Shared>,
+        folder: &Path,
+        state: &Path,
+        settle: Duration,
+    ) -> anyhow::Result<Self> {
         let mut catalog = Self {
             shared,
             folder: folder.to_owned(),
+            settle,
+            watch: Watch::new(),
+            state: State::open(state),
+            files: BTreeMap::new(),
             loaded: Vec::new(),
-            seen: BTreeMap::new(),
-            settling: BTreeMap::new(),
         };
+        catalog.watch.watch(folders(folder));
         let found = scan(folder).map_err(|error| {
             anyhow::anyhow!(
                 "cannot read the plugins folder {}: {error}",
@@ -57,8 +124,10 @@ impl Catalog {
             )
         })?;
         for (file, id) in found {
-            let stamp = stamp(&file);
-            catalog.add(file, id, stamp).await;
+            catalog.files.insert(file.clone(), File::new(id, &file));
+            if let Some(change) = catalog.load(&file, Duration::ZERO).await {
+                catalog.took_effect(change);
+            }
         }
         Ok(catalog)
     }
@@ -71,14 +140,46 @@ impl Catalog {
 
     /// The files that are refused, and why.
     pub fn refused(&self) -> impl Iterator<Item = (&Path, &Refusal)> {
-        self.seen
+        self.files
             .iter()
-            .filter_map(|(file, (_, refusal))| Some((file.as_path(), refusal.as_ref()?)))
+            .filter_map(|(file, known)| Some((file.as_path(), known.refusal()?)))
     }
 
-    /// Looks at the folder once more, and loads what is new since the last look but one.
-    pub async fn look_again(&mut self) -> Changes {
-        let mut changes = Changes::default();
+    /// All files, by name.
+    pub fn list(&self) -> impl Iterator<Item = Listed<'_>> {
+        self.files.iter().map(|(file, known)| {
+            let id = known.id.as_ref().ok();
+            let kept = id.map(|id| self.state.of(&id.key())).unwrap_or_default();
+            Listed {
+                file: file.strip_prefix(&self.folder).unwrap_or(file),
+                loaded: id.and_then(|id| self.present(id)),
+                disabled: kept.disabled,
+                rolled_back: kept.rejected.is_some(),
+                has_previous: kept.previous.is_some(),
+                refusal: known.refusal(),
+            }
+        })
+    }
+
+    /// Waits until something is different. What has to take effect is for the caller to do, who then says so by
+    /// [`Catalog::took_effect`] or [`Catalog::failed`]; none when a file is refused, for instance. Cancel-safe: what was
+    /// not returned is found again.
+    pub async fn next(&mut self) -> Option<Change> {
+        loop {
+            let (due, gone, ready) = self.look();
+            if let Some(gone) = gone {
+                return Some(Change::Removed(gone));
+            }
+            if let Some(file) = ready {
+                return self.load(&file, INCOMPLETE).await;
+            }
+            self.watch.changed(due).await;
+        }
+    }
+
+    /// Looks at the folder: when to look again, a plugin that has gone, or a file that is to be loaded.
+    fn look(&mut self) -> (Option<Instant>, Option<Arc<Loaded>>, Option<PathBuf>) {
+        self.watch.watch(folders(&self.folder));
         let found = match scan(&self.folder) {
             Ok(found) => found,
             Err(error) => {
@@ -86,72 +187,280 @@ impl Catalog {
                     "cannot read the plugins folder {}: {error}",
                     self.folder.display()
                 );
-                return changes;
+                return (None, None, None);
             }
         };
-        let settling = std::mem::take(&mut self.settling);
-        let files: BTreeSet<_> = found.iter().map(|(file, _)| file.clone()).collect();
+        let mut there = BTreeSet::new();
         for (file, id) in found {
-            let now = stamp(&file);
-            match self.seen.get(&file) {
-                Some((then, _)) if *then == now => {}
-                Some((_, None)) => {
-                    changes.stale.push(file.clone());
-                    self.seen.insert(file.clone(), (now, None));
+            let new = File::new(id, &file);
+            match self.files.get_mut(&file) {
+                Some(known) if known.stamp == new.stamp => {}
+                Some(known) => *known = new,
+                None => _ = self.files.insert(file.clone(), new),
+            }
+            there.insert(file);
+        }
+        let mut due: Option<Instant> = None;
+        let mut not_before = |when: Instant| due = Some(due.map_or(when, |due| due.min(when)));
+        let (mut gone, mut ready, mut forgotten) = (None, None, Vec::new());
+        let now = Instant::now();
+        for (file, known) in &mut self.files {
+            let is_there = there.contains(file);
+            if !is_there && known.stamp.is_some() {
+                known.stamp = None;
+                known.since = now;
+            }
+            let serves = known.id.as_ref().ok().and_then(|id| {
+                let loaded = self.loaded.iter();
+                loaded.clone().find(|loaded| loaded.plugin.id() == id)
+            });
+            let disabled = matches!(&known.id, Ok(id) if self.state.of(&id.key()).disabled);
+            let mut patience = self.watch.patience(file, self.settle);
+            if known.incomplete {
+                patience = patience.max(INCOMPLETE);
+            }
+            let settles = known.since + patience;
+            match (&known.outcome, is_there) {
+                _ if is_there && disabled => {
+                    known.outcome = Outcome::Disabled;
+                    gone = gone.or(serves.cloned());
                 }
-                _ if settling.get(&file) == Some(&now) => {
-                    match self.add(file.clone(), id, now).await {
-                        true => changes.loaded.push(file.clone()),
-                        false => changes.refused.push(file.clone()),
-                    }
+                (Outcome::Settling, true) if settles <= now => {
+                    ready.get_or_insert_with(|| file.clone());
                 }
-                _ => {
-                    self.settling.insert(file, now);
+                // Enabled again.
+                (Outcome::Disabled, true) => {
+                    known.outcome = Outcome::Settling;
+                    not_before(now);
                 }
+                (Outcome::Settling, true) => not_before(settles),
+                (_, true) => {}
+                (_, false) if settles > now => not_before(settles),
+                (_, false) => match serves {
+                    Some(serves) => gone = gone.or(Some(serves.clone())),
+                    None => forgotten.push(file.clone()),
+                },
             }
         }
-        let gone: Vec<_> = self
-            .seen
-            .keys()
-            .filter(|file| !files.contains(*file))
-            .cloned()
-            .collect();
-        for file in gone {
-            match self.seen.get_mut(&file) {
-                // A refused file that has gone is forgotten.
-                Some((_, Some(_))) => _ = self.seen.remove(&file),
-                // One that is served is mentioned once.
-                Some((stamp @ Some(_), None)) => {
-                    *stamp = None;
-                    changes.stale.push(file);
-                }
-                _ => {}
-            }
+        for file in forgotten {
+            self.files.remove(&file);
         }
-        changes
+        (due, gone, ready)
     }
 
-    /// Loads one file. Returns whether it is served.
-    async fn add(&mut self, file: PathBuf, id: Result<PluginId, Refusal>, stamp: Stamp) -> bool {
-        let outcome = match id {
-            Ok(id) => load(&self.shared, id, &file).await,
-            Err(refusal) => Err(refusal),
-        };
-        let refusal = match outcome.and_then(|loaded| self.check_free(loaded)) {
-            Ok(loaded) => {
-                self.loaded.push(Arc::new(loaded));
-                None
+    /// Loads a file as it is now. None when it is not to be served, or is served as it is. One that is not complete is
+    /// refused when it has been so for as long as `patience`.
+    async fn load(&mut self, file: &Path, patience: Duration) -> Option<Change> {
+        let known = self.files.get(file)?;
+        let id = match &known.id {
+            Ok(id) => id.clone(),
+            Err(refusal) => {
+                let refusal = refusal.clone();
+                self.set_outcome(file, Outcome::Refused(refusal));
+                return None;
             }
-            Err(refusal) => Some(refusal),
         };
-        let served = refusal.is_none();
-        self.seen.insert(file, (stamp, refusal));
-        served
+        let kept = self.state.of(&id.key());
+        if kept.disabled {
+            self.set_outcome(file, Outcome::Disabled);
+            return None;
+        }
+        let (since, before) = (known.since, known.stamp);
+        let content = Content::read(file, self.shared.config.limits.max_plugin_bytes).await;
+        if stamp(file) != before {
+            // Somebody is writing it; the next look sees that.
+            return None;
+        }
+        let known = self.files.get_mut(file)?;
+        if let Err(Refusal::Incomplete | Refusal::Empty) = &content
+            && since.elapsed() < patience
+        {
+            known.incomplete = true;
+            return None;
+        }
+        known.hash = content.as_ref().ok().map(|content| content.hash);
+        match content {
+            Ok(content) => self.load_content(file, id, kept, content).await,
+            Err(refusal) => self.refuse(file, refusal),
+        }
+    }
+
+    async fn load_content(
+        &mut self,
+        file: &Path,
+        id: PluginId,
+        kept: Kept,
+        mut content: Content,
+    ) -> Option<Change> {
+        if kept.rejected.as_deref() == Some(content.hash.to_hex().as_str())
+            && let Some(current) = &kept.current
+        {
+            match self.state.read(current).await {
+                Ok(instead) => content = instead,
+                Err(error) => tracing::warn!("{id} cannot stay rolled back: {error}"),
+            }
+        }
+        self.change_to(file, id, content).await
+    }
+
+    /// The change that has a plugin consist of what it did before. Made to take effect it lasts, over a restart too, until
+    /// the plugin's file changes; the next one leads back.
+    ///
+    /// # Errors
+    /// There is no such plugin, or nothing that it was before, or that cannot be loaded.
+    pub async fn roll_back(&mut self, key: &str) -> Result<Change, String> {
+        let (file, id) = self.find(key)?;
+        let Some(previous) = self.state.of(key).previous else {
+            return Err(format!("{key} has not been anything else before"));
+        };
+        let content = self.state.read(&previous).await;
+        let content =
+            content.map_err(|error| format!("what {key} was before cannot be read: {error}"))?;
+        let change = self.change_to(&file, id, content).await;
+        change.ok_or_else(|| format!("{key} cannot be what it was before; the log says why"))
+    }
+
+    /// Has a plugin served no more, or again. It lasts over a restart, until the opposite is said.
+    ///
+    /// # Errors
+    /// There is no such plugin, or that cannot be kept.
+    pub fn set_disabled(&mut self, key: &str, disabled: bool) -> Result<(), String> {
+        self.find(key)?;
+        let mut kept = self.state.of(key);
+        kept.disabled = disabled;
+        let set = self.state.set(key, kept);
+        set.map_err(|error| format!("that cannot be kept: {error}"))
+    }
+
+    /// What is loaded of the plugin of that name.
+    ///
+    /// # Errors
+    /// There is no such plugin.
+    pub fn loaded_of(&self, key: &str) -> Result<&Arc<Loaded>, String> {
+        let (_, id) = self.find(key)?;
+        let loaded = self.present(&id);
+        loaded.ok_or_else(|| format!("{key} is not served"))
+    }
+
+    fn find(&self, key: &str) -> Result<(PathBuf, PluginId), String> {
+        let is_it = |id: &&PluginId| id.key() == key;
+        let mut files = self.files.iter();
+        let found = files.find_map(|(file, known)| {
+            let id = known.id.as_ref().ok().filter(is_it)?;
+            Some((file.clone(), id.clone()))
+        });
+        found.ok_or_else(|| format!("there is no plugin {key:?}"))
+    }
+
+    /// The change that has a plugin consist of that.
+    async fn change_to(&mut self, file: &Path, id: PluginId, content: Content) -> Option<Change> {
+        let old = self.present(&id).cloned();
+        if let Some(old) = &old
+            && old.generation.hash == content.hash
+        {
+            self.set_outcome(file, Outcome::Served);
+            return None;
+        }
+        let present = old.as_ref().map(|old| old.plugin.clone());
+        let loaded = load(&self.shared, id, present, &content).await;
+        match loaded.and_then(|loaded| self.check_free(loaded)) {
+            Ok(new) => {
+                let new = Arc::new(new);
+                Some(match old {
+                    Some(old) => Change::Replaced { old, new, content },
+                    None => Change::Added(new, content),
+                })
+            }
+            Err(refusal) => self.refuse(file, refusal),
+        }
+    }
+
+    /// A change has taken effect.
+    pub fn took_effect(&mut self, change: Change) {
+        let (new, content) = match change {
+            Change::Added(new, content) => {
+                self.loaded.push(new.clone());
+                (new, content)
+            }
+            Change::Replaced { old, new, content } => {
+                for loaded in &mut self.loaded {
+                    if Arc::ptr_eq(loaded, &old) {
+                        *loaded = new.clone();
+                    }
+                }
+                self.try_again();
+                (new, content)
+            }
+            Change::Removed(old) => {
+                self.loaded.retain(|loaded| !Arc::ptr_eq(loaded, &old));
+                self.try_again();
+                return;
+            }
+        };
+        let id = new.plugin.id();
+        let file = self.file_of(id);
+        let in_file = self.files.get(&file).and_then(|known| known.hash);
+        self.state
+            .served(&id.key(), &content.hash, content.bytes(), in_file);
+        self.set_outcome(&file, Outcome::Served);
+    }
+
+    /// A change has not taken effect; what served before serves on.
+    pub fn failed(&mut self, change: Change, refusal: Refusal) {
+        if let Change::Added(loaded, _) | Change::Replaced { new: loaded, .. } = change {
+            let file = self.file_of(loaded.plugin.id());
+            self.refuse(&file, refusal);
+        }
+    }
+
+    /// A file that is another's rival may have its path or name now.
+    fn try_again(&mut self) {
+        for known in self.files.values_mut() {
+            if let Outcome::Refused(refusal) = &known.outcome
+                && matches!(**refusal, Refusal::Taken { .. })
+            {
+                known.outcome = Outcome::Settling;
+            }
+        }
+    }
+
+    fn refuse(&mut self, file: &Path, refusal: Refusal) -> Option<Change> {
+        let refusal = Arc::new(refusal);
+        self.set_outcome(file, Outcome::Refused(refusal));
+        None
+    }
+
+    fn set_outcome(&mut self, file: &Path, outcome: Outcome) {
+        let Some(known) = self.files.get_mut(file) else {
+            return;
+        };
+        if let Outcome::Refused(refusal) = &outcome {
+            let serves = known.id.as_ref().ok();
+            let serves = serves.and_then(|id| self.loaded.iter().find(|it| it.plugin.id() == id));
+            let rest = match serves {
+                Some(_) => "; what was there before serves on",
+                None => "",
+            };
+            tracing::warn!("refused {}: {refusal}{rest}", file.display());
+        }
+        known.outcome = outcome;
+    }
+
+    /// What is loaded of a plugin.
+    fn present(&self, id: &PluginId) -> Option<&Arc<Loaded>> {
+        self.loaded.iter().find(|loaded| loaded.plugin.id() == id)
+    }
+
+    fn file_of(&self, id: &PluginId) -> PathBuf {
+        self.folder.join(id.to_string())
     }
 
     /// The plugin, unless another has its path, or one of the same tenant its middleware's or service's name.
     fn check_free(&self, new: Loaded) -> Result<Loaded, Refusal> {
         for old in &self.loaded {
+            if Arc::ptr_eq(&old.plugin, &new.plugin) {
+                continue;
+            }
             let taken = |what: String| Refusal::Taken {
                 what,
                 holder: old.plugin.id().to_string(),
@@ -187,6 +496,26 @@ impl Catalog {
     }
 }
 
+impl File {
+    fn new(id: Result<PluginId, Refusal>, file: &Path) -> Self {
+        Self {
+            id: id.map_err(Arc::new),
+            stamp: stamp(file),
+            since: Instant::now(),
+            incomplete: false,
+            hash: None,
+            outcome: Outcome::Settling,
+        }
+    }
+
+    fn refusal(&self) -> Option<&Refusal> {
+        match &self.outcome {
+            Outcome::Refused(refusal) => Some(refusal),
+            _ => None,
+        }
+    }
+}
+
 /// The path of a tenant whose plugins would serve a part of what a controller of the root folder serves, past its
 /// middlewares.
 fn lies_in(root: &Loaded, of_tenant: &Loaded) -> Option<String> {
@@ -198,8 +527,16 @@ fn lies_in(root: &Loaded, of_tenant: &Loaded) -> Option<String> {
 }
 
 fn stamp(file: &Path) -> Stamp {
-    let metadata = fs::metadata(file).ok()?;
-    Some((metadata.len(), metadata.modified().ok()?))
+    let it = fs::metadata(file).ok()?;
+    Some((
+        it.dev(),
+        it.ino(),
+        it.len(),
+        it.mtime(),
+        it.mtime_nsec(),
+        it.ctime(),
+        it.ctime_nsec(),
+    ))
 }
 
 /// A file of the folder, and the plugin it is, or why it cannot be one.
@@ -225,6 +562,14 @@ fn scan(folder: &Path) -> std::io::Result<Vec<Found>> {
         }
     }
     Ok(files)
+}
+
+/// The folder and those in it that may be tenants'.
+fn folders(folder: &Path) -> BTreeSet<PathBuf> {
+    let inside = entries(folder).unwrap_or_default().into_iter();
+    let mut folders: BTreeSet<_> = inside.filter(|path| path.is_dir()).collect();
+    folders.insert(folder.to_owned());
+    folders
 }
 
 /// What is in a folder, by name, without what begins with `.` or `_`.

@@ -10,7 +10,7 @@ use wasmtime::component::{Component, InstancePre, Linker};
 use wasmtime_wasi_http::p2::bindings::exports::wasi::http::incoming_handler;
 
 use super::bindings::exports::tulpar::plugin::{
-    controller_handler, middleware_handler, namespace_handler, service_handler,
+    controller_handler, middleware_handler, namespace_handler, reload_hook, service_handler,
 };
 use super::host::HostState;
 use super::load::{CONTRACT, Refusal};
@@ -22,6 +22,8 @@ const INCOMING_HANDLER: &str = "wasi:http/incoming-handler@0.2.0";
 pub(super) struct Code {
     pub(super) component: InstancePre<HostState>,
     pub(super) namespace: Option<namespace_handler::GuestIndices>,
+    /// How its namespace hears that it takes over open sockets, when it wants to.
+    pub(super) reload: Option<reload_hook::GuestIndices>,
     pub(super) middleware: Option<middleware_handler::GuestIndices>,
     pub(super) service: Option<service_handler::GuestIndices>,
     /// What a controller says of itself, when it does.
@@ -47,6 +49,10 @@ impl Code {
         let code = Self {
             namespace: has("namespace-handler")
                 .then(|| namespace_handler::GuestIndices::new(&component_pre))
+                .transpose()
+                .map_err(shape)?,
+            reload: has("reload-hook")
+                .then(|| reload_hook::GuestIndices::new(&component_pre))
                 .transpose()
                 .map_err(shape)?,
             middleware: has("middleware-handler")

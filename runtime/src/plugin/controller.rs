@@ -35,8 +35,8 @@ impl Plugin {
         B: Body<Data = Bytes> + Send + 'static,
         B::Error: Into<Error>,
     {
-        let deadline = Deadline::of_request(&self.shared.limits);
-        let mut instance = Box::new(Instance::new(self, deadline).await?);
+        let deadline = Deadline::of_request(self.limits());
+        let mut instance = Box::new(Instance::new(self, &self.generation(), deadline).await?);
         instance.arm();
         let Instance {
             store,

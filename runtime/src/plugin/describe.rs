@@ -1,7 +1,6 @@
 //! What a plugin says of itself: asked, and checked against the rules of the contract.
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,13 +9,13 @@ use chrono::Utc;
 use croner::Cron;
 use croner::parser::{CronParser, Seconds, Year};
 
-use super::Plugin;
 use super::bindings::exports::tulpar::plugin::{
     controller_handler, namespace_handler, service_handler,
 };
 use super::instance::{Guest, Instance, finished};
 use super::load::Refusal;
 use super::metadata::{self, Handler, ScheduleAtRest};
+use super::{Generation, Plugin};
 use crate::hub;
 
 const MAX_NAME: usize = 128;
@@ -26,12 +25,12 @@ const MIN_EVERY: Duration = Duration::from_millis(10);
 /// The longest, 366 days. A timer does not reach further than some years.
 const MAX_EVERY: Duration = Duration::from_secs(366 * 24 * 3600);
 
-/// A plugin, ready to be entered, and what it says of itself.
+/// A generation of a plugin, ready to be entered, and what it says of itself.
 pub struct Loaded {
     /// The plugin.
     pub plugin: Arc<Plugin>,
-    /// Its file.
-    pub file: PathBuf,
+    /// The generation of it that this is.
+    pub generation: Arc<Generation>,
     /// The namespace it serves.
     pub namespace: Option<NamespaceDescriptor>,
     /// The name of the middleware it is.
@@ -97,8 +96,11 @@ pub enum Timing {
 }
 
 /// Asks the plugin what it is, in an instance of its own that serves nothing else.
-pub(super) async fn describe(plugin: Arc<Plugin>, file: &Path) -> Result<Loaded, Refusal> {
-    let mut instance = Instance::new(&plugin, plugin.event_deadline()).await?;
+pub(super) async fn describe(
+    plugin: Arc<Plugin>,
+    generation: &Generation,
+) -> Result<Loaded, Refusal> {
+    let mut instance = Instance::new(&plugin, generation, plugin.event_deadline()).await?;
     instance.arm();
     let Instance {
         mut store,
@@ -110,6 +112,7 @@ pub(super) async fn describe(plugin: Arc<Plugin>, file: &Path) -> Result<Loaded,
                 service,
                 controller,
                 incoming,
+                ..
             },
     } = instance;
     let asked = async {
@@ -136,20 +139,19 @@ pub(super) async fn describe(plugin: Arc<Plugin>, file: &Path) -> Result<Loaded,
         check_name("the name of a middleware", &middleware.name)?;
     }
     let namespace = namespace.map(|said| mount(&plugin, said)).transpose()?;
-    if let Some(namespace) = &namespace {
-        // Set once, here; every instance from now on knows its sockets.
-        let _ = plugin.namespace.set(namespace.sockets.clone());
-    }
     let controller = match controller {
         Some(said) => Some(mount_controller(&plugin, said)?),
         None => incoming.map(|_| mount_by_name(&plugin)).transpose()?,
     };
+    let sockets = namespace
+        .as_ref()
+        .map(|namespace| namespace.sockets.clone());
     Ok(Loaded {
+        generation: Arc::new(generation.with(sockets)),
         namespace,
         middleware: middleware.map(|middleware| middleware.name),
         controller,
         service: service.map(check_service).transpose()?,
-        file: file.to_owned(),
         plugin,
     })
 }
@@ -170,8 +172,11 @@ fn mount(
         }
     }
     let path = below_tenant(plugin, &said.path);
+    // What takes the place of a generation with the same path takes over its sockets.
+    let present = plugin.generation().namespace.clone();
+    let sockets = present.filter(|sockets| sockets.path() == path);
     Ok(NamespaceDescriptor {
-        sockets: Arc::new(hub::Namespace::new(path, &plugin.shared.limits)),
+        sockets: sockets.unwrap_or_else(|| Arc::new(hub::Namespace::new(path, plugin.limits()))),
         name: said.name,
         middlewares: said.middlewares,
         protocols: said.protocols,

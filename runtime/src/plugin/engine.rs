@@ -33,12 +33,8 @@ pub fn new(limits: &Limits) -> Result<Engine> {
         .max_tables_per_component(limiter::TABLES)
         .max_memory_size(limits.instance_memory_bytes)
         .table_elements(limiter::TABLE_ELEMENTS);
-    let mut config = Config::new();
-    config
-        .allocation_strategy(InstanceAllocationStrategy::Pooling(pool))
-        .epoch_interruption(true)
-        // Guests are called one at a time; without the machinery for concurrent calls a call costs a third.
-        .concurrency_support(false);
+    let mut config = config();
+    config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
     let engine = Engine::new(&config).map_err(anyhow::Error::from).context(
         "cannot set up the sandbox; each instance reserves 4 GiB of address space, so that a smaller \
          `limits.instances` may help",
@@ -55,6 +51,24 @@ pub fn new(limits: &Limits) -> Result<Engine> {
         })
         .context("cannot start the thread that counts the guests' time")?;
     Ok(engine)
+}
+
+/// An engine that makes the same code as the one above, and runs none.
+///
+/// # Errors
+/// There is no compiler for this machine.
+pub fn for_compiling() -> wasmtime::Result<Engine> {
+    Engine::new(&config())
+}
+
+/// What compiled code depends on.
+fn config() -> Config {
+    let mut config = Config::new();
+    config
+        .epoch_interruption(true)
+        // Guests are called one at a time; without the machinery for concurrent calls a call costs a third.
+        .concurrency_support(false);
+    config
 }
 
 /// Everything a plugin can import: the contract's interfaces, and of WASI what a standard library needs to start, to

@@ -8,12 +8,12 @@ use wasmtime::Store;
 use wasmtime_wasi_http::p2::bindings::exports::wasi::http::incoming_handler;
 
 use super::bindings::exports::tulpar::plugin::{
-    controller_handler, middleware_handler, namespace_handler, service_handler,
+    controller_handler, middleware_handler, namespace_handler, reload_hook, service_handler,
 };
 use super::host::HostState;
 use super::place::{Place, Turn};
 use super::sandbox::{Clock, Deadline, Overrun};
-use super::{CallError, Plugin};
+use super::{CallError, Generation, Plugin};
 
 /// At which epoch a call first hands the thread back. Not at the next, which may be but a moment away: a call that is
 /// short never does, wherever between two ticks it begins.
@@ -29,6 +29,7 @@ pub(super) struct Instance {
 /// The handlers of an instance; those that its component does not export are none.
 pub(super) struct Guest {
     pub(super) namespace: Option<namespace_handler::Guest>,
+    pub(super) reload: Option<reload_hook::Guest>,
     pub(super) middleware: Option<middleware_handler::Guest>,
     pub(super) service: Option<service_handler::Guest>,
     pub(super) controller: Option<controller_handler::Guest>,
@@ -36,9 +37,13 @@ pub(super) struct Guest {
 }
 
 impl Instance {
-    /// A new instance, its memory as the component begins with. Each of its calls may take as long as `deadline` says.
-    pub(super) async fn new(plugin: &Plugin, deadline: Deadline) -> Result<Self, CallError> {
-        let state = HostState::new(plugin, deadline);
+    /// A new instance of one generation of the plugin, its memory as the component begins with. Each of its calls may take as long as `deadline` says.
+    pub(super) async fn new(
+        plugin: &Plugin,
+        generation: &Generation,
+        deadline: Deadline,
+    ) -> Result<Self, CallError> {
+        let state = HostState::new(plugin, generation, deadline);
         let clock = state.clock.clone();
         let mut store = Store::new(&plugin.shared.engine, state);
         store.limiter(|state| &mut state.limiter);
@@ -46,13 +51,14 @@ impl Instance {
         store.epoch_deadline_callback(|store| Ok(store.data().clock.tick()?));
         store.set_epoch_deadline(FIRST_YIELD);
         let made = async {
-            let code = &plugin.code;
+            let code = &generation.code;
             let made = code.component.instantiate_async(&mut store).await?;
             let store = &mut store;
             let namespace = code
                 .namespace
                 .as_ref()
                 .map(|it| it.load(&mut *store, &made));
+            let reload = code.reload.as_ref().map(|it| it.load(&mut *store, &made));
             let middleware = code
                 .middleware
                 .as_ref()
@@ -65,6 +71,7 @@ impl Instance {
             let incoming = code.incoming.as_ref().map(|it| it.load(&mut *store, &made));
             wasmtime::error::Ok(Guest {
                 namespace: namespace.transpose()?,
+                reload: reload.transpose()?,
                 middleware: middleware.transpose()?,
                 service: service.transpose()?,
                 controller: controller.transpose()?,
@@ -96,17 +103,32 @@ pub(super) struct Entry<'a> {
 }
 
 impl<'a> Entry<'a> {
-    /// Waits for the instance in the plugin's `place` to be free, makes one when there is none, and arms its deadline.
+    /// Waits for the end of the plugin's quarantine and for the instance in its `place` to be free, makes one when there is none, and arms its deadline.
     pub(super) async fn new(
         plugin: &Plugin,
         place: &'a Place<Box<Instance>>,
         deadline: Deadline,
     ) -> Result<Self, CallError> {
-        let (turn, instance) = place.enter().await;
+        let (turn, instance) = loop {
+            if plugin.quarantined().is_some() {
+                // Boxed, as below.
+                Box::pin(plugin.quarantine.over()).await;
+            }
+            let (turn, instance) = place.enter().await;
+            // It may have got there while this one waited.
+            match (plugin.quarantined(), instance) {
+                (None, instance) => break (turn, instance),
+                (Some(_), Some(instance)) => turn.leave(instance),
+                (Some(_), None) => {}
+            }
+        };
         let mut instance = match instance {
             Some(instance) => instance,
             // Boxed: it is rare, and large enough to be felt in the task of each idle connection.
-            None => Box::new(Box::pin(Instance::new(plugin, deadline)).await?),
+            None => {
+                let generation = plugin.generation();
+                Box::new(Box::pin(Instance::new(plugin, &generation, deadline)).await?)
+            }
         };
         instance.arm();
         Ok(Self { instance, turn })

@@ -7,8 +7,9 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::code::{Code, said};
+use super::compile::CompileError;
 use super::describe::{Loaded, describe, warn_of_difference};
-use super::{CallError, Plugin, Shared, metadata};
+use super::{CallError, Generation, Plugin, ReplaceError, Shared, metadata};
 use crate::ids::PluginId;
 
 /// The version of the contract that the host speaks.
@@ -46,6 +47,9 @@ pub enum Refusal {
     /// It does not validate, or is larger than an instance may be.
     #[error("is not a valid component: {0}")]
     Invalid(String),
+    /// It could not be compiled, for what it costs or for want of a process.
+    #[error("cannot be compiled: {0}")]
+    Compile(CompileError),
     /// It wants something that is not offered, or in another shape.
     #[error("wants an import that is not offered: {0}")]
     Import(String),
@@ -65,6 +69,12 @@ pub enum Refusal {
     /// It could not be asked what it is.
     #[error("could not describe itself: {0}")]
     Describe(#[from] CallError),
+    /// It does not take the place of what was there.
+    #[error("{0}")]
+    Replace(#[from] ReplaceError),
+    /// It ends too early: more of it may still come.
+    #[error("is not complete: it ends within a section")]
+    Incomplete,
     /// What it says of itself cannot be.
     #[error("describes itself wrongly: {0}")]
     Descriptor(String),
@@ -81,40 +91,111 @@ pub enum Refusal {
     },
 }
 
-/// Loads one file: reads, compiles (elsewhere than on the serving threads), instantiates and asks it what it is.
+/// What a file consists of.
+pub struct Content {
+    bytes: Vec<u8>,
+    /// What tells it from others.
+    pub hash: blake3::Hash,
+}
+
+impl Content {
+    /// Reads a file, and looks whether it can be a component.
+    ///
+    /// # Errors
+    /// See [`Refusal`].
+    pub async fn read(file: &Path, limit: u64) -> Result<Self, Refusal> {
+        let file = file.to_owned();
+        let read = tokio::task::spawn_blocking(move || {
+            let bytes = read(&file, limit)?;
+            let hash = blake3::hash(&bytes);
+            Ok(Self { bytes, hash })
+        });
+        read.await.map_err(io::Error::other)?
+    }
+
+    /// The bytes themselves.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+/// Loads what a file consists of: compiles it, instantiates it and asks it what it is. When it is for a plugin that is
+/// there already, that one goes on as it is.
 ///
 /// # Errors
 /// See [`Refusal`].
-pub async fn load(shared: &Arc<Shared>, id: PluginId, file: &Path) -> Result<Loaded, Refusal> {
+pub async fn load(
+    shared: &Arc<Shared>,
+    id: PluginId,
+    present: Option<Arc<Plugin>>,
+    content: &Content,
+) -> Result<Loaded, Refusal> {
     let begun = Instant::now();
-    let (compiling, path) = (shared.clone(), file.to_owned());
-    let compiled = tokio::task::spawn_blocking(move || {
-        let content = read(&path, compiling.limits.max_plugin_bytes)?;
-        let at_rest = metadata::read(&content);
-        let hash = blake3::hash(&content);
-        if let Some(code) = compiling.codes.get(&hash) {
-            return Ok((code, true, at_rest));
-        }
-        let (component, cached) = compiling
-            .cache
-            .load(&hash, &content)
-            .map_err(|error| Refusal::Invalid(said(&error)))?;
-        let code = Arc::new(Code::new(&compiling.linker, &component)?);
-        compiling.codes.add(hash, &code);
-        Ok::<_, Refusal>((code, cached, at_rest))
-    });
-    let (code, cached, at_rest) = compiled.await.map_err(io::Error::other)??;
-
-    let plugin = Arc::new(Plugin::new(id, shared, code));
-    if plugin.code.keeps {
+    let (code, cached) = code(shared, content).await?;
+    if code.keeps {
         // Opening it reads all of it, for which no event of the plugin's should have to wait. When it fails, the log says
         // so, and it is tried again when it is used.
-        let _ = shared.stores.of(plugin.id.tenant.as_deref()).await;
+        let _ = shared.stores.of(id.tenant.as_deref()).await;
     }
-    let loaded = describe(plugin, file).await?;
-    warn_of_difference(&loaded, at_rest);
+    let generation = |number| Generation {
+        number,
+        hash: content.hash,
+        code,
+        namespace: None,
+    };
+    let loaded = match present {
+        Some(plugin) => {
+            let generation = generation(plugin.generation().number + 1);
+            describe(plugin, &generation).await?
+        }
+        None => {
+            let plugin = Arc::new(Plugin::new(id, shared, generation(1)));
+            let generation = plugin.generation();
+            let loaded = describe(plugin, &generation).await?;
+            loaded.plugin.generation.store(loaded.generation.clone());
+            loaded
+        }
+    };
+    warn_of_difference(&loaded, metadata::read(content.bytes()));
     tracing::debug!(file = %loaded.plugin.id, cached, ms = begun.elapsed().as_millis(), "plugin loaded");
     Ok(loaded)
+}
+
+/// The code of a component: a loaded plugin's, or from the cache, or compiled; and whether it was there.
+async fn code(shared: &Arc<Shared>, content: &Content) -> Result<(Arc<Code>, bool), Refusal> {
+    let hash = content.hash;
+    if let Some(code) = shared.codes.get(&hash) {
+        return Ok((code, true));
+    }
+    let made = in_background(shared, move |shared| shared.cache.get(&hash)).await?;
+    let cached = made.is_some();
+    let component = match made {
+        Some(component) => component,
+        None => {
+            let code = shared.compiler.compile(content.bytes()).await?;
+            let component = in_background(shared, move |shared| shared.cache.put(&hash, &code));
+            component
+                .await?
+                .map_err(|error| Refusal::Invalid(said(&error)))?
+        }
+    };
+    in_background(shared, move |shared| {
+        let code = Arc::new(Code::new(&shared.linker, &component)?);
+        shared.codes.add(hash, &code);
+        Ok((code, cached))
+    })
+    .await?
+}
+
+/// Does what takes a while, elsewhere than on the threads that serve.
+async fn in_background<T: Send + 'static>(
+    shared: &Arc<Shared>,
+    work: impl FnOnce(&Shared) -> T + Send + 'static,
+) -> Result<T, Refusal> {
+    let shared = shared.clone();
+    let done = tokio::task::spawn_blocking(move || work(&shared));
+    Ok(done.await.map_err(io::Error::other)?)
 }
 
 fn read(path: &Path, limit: u64) -> Result<Vec<u8>, Refusal> {
@@ -134,7 +215,18 @@ fn read(path: &Path, limit: u64) -> Result<Vec<u8>, Refusal> {
         _ if content.starts_with(b"\x7fELF") => Err(Refusal::Compiled),
         // The preamble's second half is a version and a layer: 0 a module, 1 a component.
         Some([b'\0', b'a', b's', b'm', _, _, 0, 0]) => Err(Refusal::CoreModule),
-        Some([b'\0', b'a', b's', b'm', ..]) => Ok(content),
+        Some([b'\0', b'a', b's', b'm', ..]) if metadata::is_complete(&content) => Ok(content),
+        Some([b'\0', b'a', b's', b'm', ..]) => Err(Refusal::Incomplete),
+        None if b"\0asm".starts_with(&content[..content.len().min(4)]) => Err(Refusal::Incomplete),
         _ => Err(Refusal::NotWasm),
+    }
+}
+
+impl From<CompileError> for Refusal {
+    fn from(error: CompileError) -> Self {
+        match error {
+            CompileError::Invalid(why) => Self::Invalid(why),
+            error => Self::Compile(error),
+        }
     }
 }

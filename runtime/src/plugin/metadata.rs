@@ -76,6 +76,35 @@ pub enum MetadataError {
     Json(#[from] serde_json::Error),
 }
 
+/// Whether a file ends where its last section does. One that is still being written mostly does not.
+#[must_use]
+pub fn is_complete(file: &[u8]) -> bool {
+    let mut rest = file.get(8..).unwrap_or_default();
+    while !rest.is_empty() {
+        let Some((size, len)) = section_size(&rest[1..]) else {
+            return false;
+        };
+        match rest.get(1 + len + size..) {
+            Some(behind) => rest = behind,
+            None => return false,
+        }
+    }
+    file.len() >= 8
+}
+
+/// The LEB128 number at the beginning, and how many bytes it takes; none when they are not all there.
+fn section_size(bytes: &[u8]) -> Option<(usize, usize)> {
+    let mut size = 0;
+    for (index, byte) in bytes.iter().take(5).enumerate() {
+        size |= usize::from(byte & 0x7f) << (7 * index);
+        if byte & 0x80 == 0 {
+            return Some((size, index + 1));
+        }
+    }
+    // One that goes on for longer is no number; validation says so.
+    (bytes.len() >= 5).then_some((0, 5))
+}
+
 /// The handlers that the file names, in the order of their lines; none when it has no such section.
 ///
 /// # Errors

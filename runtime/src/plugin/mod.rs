@@ -15,17 +15,23 @@ pub mod metadata;
 mod bindings;
 mod cache;
 mod code;
+pub mod compile;
 mod controller;
+mod generation;
 mod instance;
 mod place;
+mod quarantine;
 mod sandbox;
 mod service;
+mod state;
+mod watch;
 
-use std::collections::BTreeMap;
 use std::pin::pin;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
 
+use arc_swap::ArcSwap;
 use hyper::http::{HeaderMap, StatusCode};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use wasmtime::Engine;
@@ -34,17 +40,20 @@ use wasmtime::component::{Linker, Resource};
 use self::bindings::exports::tulpar::plugin::middleware_handler;
 use self::bindings::tulpar::plugin::types;
 use self::cache::Cache;
-use self::code::{Code, Codes};
+use self::code::Codes;
+use self::compile::Compiler;
 pub use self::controller::ResponseSender;
+pub use self::generation::{Generation, ReplaceError};
 use self::host::{ContextHandle, HostState, RequestContext};
 use self::instance::{Entry, Guest, Instance};
 use self::place::Place;
+use self::quarantine::{Quarantine, Rules};
 use self::sandbox::Deadline;
 pub use self::sandbox::Overrun;
 pub use self::service::Job;
 use crate::backplane::Backplane;
 use crate::config::{Config, Limits, PluginSettings};
-use crate::hub::{self, Socket};
+use crate::hub::Socket;
 use crate::ids::PluginId;
 use crate::message::{CloseEvent, Message};
 use crate::store::{self, Stores};
@@ -58,16 +67,16 @@ pub struct Shared {
     engine: Engine,
     linker: Linker<HostState>,
     cache: Cache,
+    compiler: Compiler,
     codes: Codes,
-    limits: Limits,
+    quarantine: Rules,
     backplane: Arc<dyn Backplane>,
     ulak: Arc<Ulak>,
     stores: Stores,
     /// How many more requests all controllers together can take on: half of the instances, so that clients of controllers
     /// leave the rest to namespaces, middlewares and services.
     requests: Arc<Semaphore>,
-    /// What the configuration gives to single plugins.
-    settings: BTreeMap<String, Arc<PluginSettings>>,
+    config: Config,
 }
 
 impl Shared {
@@ -77,6 +86,7 @@ impl Shared {
     /// The engine cannot be set up, see [`engine::new`].
     pub fn new(
         config: &Config,
+        compiler: Compiler,
         backplane: Arc<dyn Backplane>,
         ulak: Arc<Ulak>,
     ) -> anyhow::Result<Arc<Self>> {
@@ -85,40 +95,37 @@ impl Shared {
             tenant_bytes: config.limits.store_bytes,
             value_bytes: config.limits.store_value_bytes,
         };
-        let settings = config.plugin.iter();
         Ok(Arc::new(Self {
             linker: engine::linker(&engine)?,
             cache: Cache::new(&config.cache, config.limits.cache_bytes, &engine),
+            compiler,
             codes: Codes::default(),
-            limits: config.limits.clone(),
+            quarantine: Rules::from(config),
             backplane,
             ulak,
             stores: Stores::new(&config.store, limits),
             requests: Arc::new(Semaphore::new((config.limits.instances / 2).max(1) as usize)),
-            settings: settings
-                .map(|(name, given)| (name.clone(), Arc::new(given.clone())))
-                .collect(),
+            config: config.clone(),
             engine,
         }))
     }
 
     /// Bytes that a guest may hand over in one call of a host function: a whole message and some small change.
     fn hostcall_fuel(&self) -> usize {
-        self.limits.max_message_bytes + (1 << 20)
+        self.config.limits.max_message_bytes + (1 << 20)
     }
 }
 
-/// A component that has been loaded, and its instance when it has one.
+/// A plugin: it is the same while its code is replaced by another generation.
 pub struct Plugin {
     id: Arc<PluginId>,
     shared: Arc<Shared>,
-    code: Arc<Code>,
+    /// What serves now.
+    generation: ArcSwap<Generation>,
     /// What the configuration gives to it.
     settings: Arc<PluginSettings>,
     /// The namespaces that it may address.
     sender: Sender,
-    /// The sockets of its namespace; set once it has said that it has one.
-    namespace: OnceLock<Arc<hub::Namespace>>,
     /// The instance for the events of a namespace and the requests of a middleware.
     events: Place<Box<Instance>>,
     /// The instance for the jobs of a service.
@@ -128,6 +135,7 @@ pub struct Plugin {
     /// How many more requests to other hosts it may have under way.
     outgoing: Arc<Semaphore>,
     failures: AtomicU64,
+    quarantine: Quarantine,
 }
 
 /// What happens to a socket.
@@ -193,19 +201,20 @@ fn trap(error: &wasmtime::Error) -> String {
 }
 
 impl Plugin {
-    /// A plugin of this code that has not said yet what it is.
-    fn new(id: PluginId, shared: &Arc<Shared>, code: Arc<Code>) -> Self {
+    /// A plugin that has not said yet what it is.
+    fn new(id: PluginId, shared: &Arc<Shared>, generation: Generation) -> Self {
+        let settings = shared.config.terms(id.tenant.as_deref(), &id.key());
         Self {
-            code,
-            settings: shared.settings.get(&id.key()).cloned().unwrap_or_default(),
+            generation: ArcSwap::from_pointee(generation),
             sender: shared.ulak.sender(id.tenant.as_deref()),
             shared: shared.clone(),
-            namespace: OnceLock::new(),
             events: Place::new(),
             jobs: Place::new(),
-            requests: Arc::new(Semaphore::new(shared.limits.requests)),
-            outgoing: Arc::new(Semaphore::new(shared.limits.outgoing_requests)),
+            requests: Arc::new(Semaphore::new(settings.limits.requests)),
+            outgoing: Arc::new(Semaphore::new(settings.limits.outgoing_requests)),
+            settings: Arc::new(settings),
             failures: AtomicU64::new(0),
+            quarantine: Quarantine::new(shared.quarantine),
             id: Arc::new(id),
         }
     }
@@ -216,15 +225,56 @@ impl Plugin {
         &self.id
     }
 
-    /// Counts a failure of one of its handlers. Returns how many there have been since it was loaded.
+    /// Takes note that one of its handlers did not do what it should. Returns how often that has happened since it was
+    /// loaded.
     pub fn count_failure(&self) -> u64 {
         self.failures.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    /// Takes note of a call that failed, as [`Plugin::count_failure`] does. When too many have cost the plugin its
+    /// instance, it is put into quarantine.
+    pub fn report(&self, error: &CallError) -> u64 {
+        if matches!(error, CallError::Trap(_) | CallError::Overrun(_))
+            && let Some(length) = self.quarantine.fail(Instant::now())
+        {
+            tracing::warn!(
+                plugin = %self.id,
+                "in quarantine for {} ms: it failed too often (limits.quarantine-failures)",
+                length.as_millis()
+            );
+        }
+        self.count_failure()
+    }
+
+    /// How many failures there have been since it was loaded.
+    #[must_use]
+    pub fn failures(&self) -> u64 {
+        self.failures.load(Ordering::Relaxed)
+    }
+
+    /// How often it has been in quarantine since it was loaded.
+    #[must_use]
+    pub fn quarantines(&self) -> u64 {
+        self.quarantine.count()
+    }
+
+    /// For how long it still is in quarantine; none when it is not.
+    #[must_use]
+    pub fn quarantined(&self) -> Option<Duration> {
+        self.quarantine
+            .is_suspect()
+            .then(|| self.quarantine.left(Instant::now()))?
+    }
+
+    /// Ends its quarantine, when it is in one, and forgets what led to it.
+    pub fn lift_quarantine(&self) {
+        self.quarantine.lift();
     }
 
     /// What it may use.
     #[must_use]
     pub fn limits(&self) -> &Limits {
-        &self.shared.limits
+        &self.settings.limits
     }
 
     /// The right to take on one request, for as long as it is held; none when its controller, or all of them together,
@@ -237,7 +287,7 @@ impl Plugin {
     }
 
     fn event_deadline(&self) -> Deadline {
-        Deadline::of_event(&self.shared.limits)
+        Deadline::of_event(self.limits())
     }
 
     /// Tells the namespace's handler what has happened to a socket.

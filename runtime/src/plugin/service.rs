@@ -34,8 +34,9 @@ impl Plugin {
             (Some(instance), _) => instance,
             (None, Job::Stop) => return Ok(()),
             (None, Job::Start | Job::Schedule(_)) => {
-                let deadline = Deadline::of_job(&self.shared.limits);
-                let mut instance = Box::new(Instance::new(self, deadline).await?);
+                let deadline = Deadline::of_job(self.limits());
+                let mut instance =
+                    Box::new(Instance::new(self, &self.generation(), deadline).await?);
                 call(&mut instance, Job::Start).await??;
                 if job == Job::Start {
                     turn.leave(instance);
@@ -51,7 +52,10 @@ impl Plugin {
 }
 
 /// One call. The outer error is of one that broke the instance.
-async fn call(instance: &mut Instance, job: Job<'_>) -> Result<Result<(), CallError>, CallError> {
+pub(super) async fn call(
+    instance: &mut Instance,
+    job: Job<'_>,
+) -> Result<Result<(), CallError>, CallError> {
     instance.arm();
     let Instance {
         store,

@@ -13,8 +13,9 @@ use tulpar_runtime::config::Config;
 use tulpar_runtime::hub::{self, Audience, Frame, Namespace, Socket};
 use tulpar_runtime::ids::{NodeId, PluginId, SocketId};
 use tulpar_runtime::message::Message;
+use tulpar_runtime::plugin::compile::Compiler;
 use tulpar_runtime::plugin::describe::Loaded;
-use tulpar_runtime::plugin::load::load;
+use tulpar_runtime::plugin::load::{Content, load};
 use tulpar_runtime::plugin::{Event, Shared};
 use tulpar_runtime::ulak::Ulak;
 
@@ -42,7 +43,8 @@ fn shared(runtime: &Runtime) -> Arc<Shared> {
         ..Config::default()
     };
     let ulak = Arc::new(Ulak::new(Arc::new(Local), false));
-    Shared::new(&config, Arc::new(Local), ulak).expect("the sandbox can be set up")
+    Shared::new(&config, Compiler::in_process(), Arc::new(Local), ulak)
+        .expect("the sandbox can be set up")
 }
 
 fn plugin(runtime: &Runtime, shared: &Arc<Shared>) -> Loaded {
@@ -50,7 +52,10 @@ fn plugin(runtime: &Runtime, shared: &Arc<Shared>) -> Loaded {
         tenant: None,
         name: "echo".into(),
     };
-    let loaded = runtime.block_on(load(shared, id, Path::new(PLUGIN)));
+    let loaded = runtime.block_on(async {
+        let content = Content::read(Path::new(PLUGIN), u64::MAX - 1).await?;
+        load(shared, id, None, &content).await
+    });
     loaded.unwrap_or_else(|refusal| panic!("{PLUGIN} {refusal}; `make plugins` builds it"))
 }
 

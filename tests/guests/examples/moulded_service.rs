@@ -1,12 +1,14 @@
-//! A service written against the contract itself, with the descriptor that a test writes into its file.
+//! A service written against the contract itself, with the descriptor that a test writes into its file. It tells the log
+//! what it does, and which generation it is; `reload` says whether it starts.
 
 #![allow(unsafe_code, reason = "the bindings that wit-bindgen makes")]
 #![cfg(target_family = "wasm")]
 
-use tulpar_test_guests::mould;
+use tulpar_test_guests::mould::{self, Reload};
 
 wit_bindgen::generate!({ world: "service", path: "../../wit", generate_all });
 
+use crate::tulpar::plugin::log::{Level, log};
 use exports::tulpar::plugin::service_handler::{Descriptor, Guest, Schedule, Timing};
 
 static BLOB: [u8; mould::LENGTH] = mould::blank();
@@ -33,14 +35,27 @@ impl Guest for Moulded {
     }
 
     fn on_start() -> Result<(), String> {
-        Ok(())
+        say("starts");
+        match mould::read(&BLOB).reload {
+            Reload::Ok => Ok(()),
+            Reload::Error => Err("told not to start".to_owned()),
+            Reload::Trap | Reload::Loop => panic!("told to trap"),
+        }
     }
 
     fn on_schedule(_name: String) -> Result<(), String> {
+        say("runs");
         Ok(())
     }
 
-    fn on_stop() {}
+    fn on_stop() {
+        say("stops");
+    }
+}
+
+fn say(what: &str) {
+    let generation = mould::read(&BLOB).generation;
+    log(Level::Info, &format!("generation {generation} {what}"));
 }
 
 export!(Moulded);

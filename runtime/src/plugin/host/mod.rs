@@ -29,7 +29,7 @@ pub use self::sockets::SocketHandle;
 use self::ulak::Broker;
 use super::bindings::tulpar::plugin::types;
 use super::sandbox::{Clock, Deadline, Limiter};
-use super::{Plugin, Shared};
+use super::{Generation, Plugin, Shared};
 use crate::config::{Limits, PluginSettings};
 use crate::hub;
 use crate::ids::PluginId;
@@ -66,8 +66,8 @@ pub struct HostState {
 
 impl HostState {
     /// The state of a new instance, each of whose calls may take as long as `deadline` says.
-    pub(super) fn new(plugin: &Plugin, deadline: Deadline) -> Self {
-        let limits = &plugin.shared.limits;
+    pub(super) fn new(plugin: &Plugin, generation: &Generation, deadline: Deadline) -> Self {
+        let limits = plugin.limits();
         let id = &plugin.id;
         let mut table = ResourceTable::new();
         table.set_max_capacity(WASI_HANDLES);
@@ -77,7 +77,7 @@ impl HostState {
             .max_random_size(MAX_RANDOM)
             .build();
         Self {
-            namespace: plugin.namespace.get().cloned(),
+            namespace: generation.namespace.clone(),
             handles: Handles::new(limits.handles),
             request: None,
             limiter: Limiter::new(limits.instance_memory_bytes),
@@ -105,7 +105,7 @@ impl HostState {
         {
             return Err(types::SocketError::InvalidArgument);
         }
-        let frame = encode(message, &self.shared.limits)?;
+        let frame = encode(message, &self.settings.limits)?;
         Ok(self.namespace.as_ref().map_or(0, |namespace| {
             self.shared.backplane.publish(namespace, audience, &frame)
         }))

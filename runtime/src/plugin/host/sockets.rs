@@ -88,7 +88,7 @@ impl HostSocket for HostState {
         message: MessageResult,
     ) -> Result<Result<(), SocketError>> {
         let socket = self.handles.get(&socket)?;
-        Ok(encode(&message, &self.shared.limits).and_then(|frame| Ok(socket.send(frame)?)))
+        Ok(encode(&message, &self.settings.limits).and_then(|frame| Ok(socket.send(frame)?)))
     }
 
     fn ping(

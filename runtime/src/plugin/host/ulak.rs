@@ -5,12 +5,13 @@ use std::sync::Arc;
 use tokio::task::yield_now;
 use wasmtime::Result;
 
+use super::super::Plugin;
 use super::super::bindings::tulpar::plugin::types::{MessageResult, SocketError};
 use super::super::bindings::tulpar::plugin::ulak::{
     BulkResult, Error, ErrorCode, Host, Operation, Target,
 };
-use super::super::{Plugin, Shared};
 use super::{HostState, encode};
+use crate::config::PluginSettings;
 use crate::hub;
 use crate::ulak::{self, UlakError};
 
@@ -22,27 +23,27 @@ type Outcome<T = u32> = std::result::Result<T, Error>;
 /// The plugin's way to the namespaces. It is apart from the rest of the state, which cannot be lent while a call waits.
 pub(super) struct Broker {
     sender: ulak::Sender,
-    shared: Arc<Shared>,
+    settings: Arc<PluginSettings>,
 }
 
 impl Broker {
     pub(super) fn new(plugin: &Plugin) -> Self {
         Self {
             sender: plugin.sender.clone(),
-            shared: plugin.shared.clone(),
+            settings: plugin.settings.clone(),
         }
     }
 
     /// The frame of a message to a namespace, unless it is too large.
     fn frame_for(&self, namespace: &str, message: &MessageResult) -> Outcome<hub::Frame> {
-        encode(message, &self.shared.limits).map_err(|error| Error {
+        encode(message, &self.settings.limits).map_err(|error| Error {
             code: match error {
                 SocketError::TooLarge => ErrorCode::InvalidMessage,
                 _ => ErrorCode::SendFailed,
             },
             message: format!(
                 "the message is over {} bytes (limits.max-message-bytes)",
-                self.shared.limits.max_message_bytes
+                self.settings.limits.max_message_bytes
             ),
             namespace: Some(namespace.to_owned()),
         })
@@ -67,7 +68,7 @@ impl Broker {
         operations: Vec<T>,
         operate: impl Fn(&T) -> Outcome + Send,
     ) -> BulkResult {
-        let most = self.shared.limits.bulk_operations;
+        let most = self.settings.limits.bulk_operations;
         let mut results = Vec::with_capacity(operations.len());
         for (index, operation) in operations.iter().enumerate() {
             if index % AT_A_TIME == AT_A_TIME - 1 {
@@ -137,7 +138,7 @@ impl Host for HostState {
 
     async fn broadcast_all(&mut self, message: MessageResult) -> Result<BulkResult> {
         let broker = &self.broker;
-        let frame = encode(&message, &broker.shared.limits).ok();
+        let frame = encode(&message, &broker.settings.limits).ok();
         let send = |namespace: &String| {
             let frame = match &frame {
                 Some(frame) => frame.clone(),

@@ -1,0 +1,191 @@
+//! What the operator asks of a running server: which plugins there are, and to disable, enable, roll back or release one.
+//!
+//! It is HTTP with JSON on a Unix socket, which only the server's own user can open. Nothing here stands in the way of a
+//! message.
+
+mod client;
+mod listener;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use serde::{Deserialize, Serialize};
+use tokio::sync::{mpsc, oneshot};
+
+pub use self::client::{AskError, Client};
+pub use self::listener::{bind, serve};
+use crate::plugin::catalog::Listed;
+use crate::plugin::describe::Loaded;
+
+/// Orders that may wait to be carried out.
+const WAITING: usize = 16;
+
+/// What is to be done with a plugin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Action {
+    /// It is served no more; its sockets are closed.
+    Disable,
+    /// It is served again.
+    Enable,
+    /// It becomes again what it was before its file was replaced.
+    RollBack,
+    /// It is let out of quarantine.
+    Release,
+}
+
+/// An order for a plugin, in a form that can be sent.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Order {
+    /// `NAME`, or `TENANT/NAME`.
+    pub plugin: String,
+    /// What to do.
+    pub action: Action,
+}
+
+/// An order on its way to whoever carries it out.
+pub struct Command {
+    /// The order.
+    pub order: Order,
+    /// Where to tell how it went.
+    pub done: oneshot::Sender<Result<(), String>>,
+}
+
+/// What a plugin is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Status {
+    /// It serves.
+    Serving,
+    /// It serves what it was before its file was replaced.
+    RolledBack,
+    /// It has failed too often and is left alone for a while.
+    Quarantined,
+    /// The operator does not want it served.
+    Disabled,
+    /// It cannot be served.
+    Refused,
+    /// Its file has not been looked at yet.
+    Waiting,
+}
+
+/// One plugin of the list.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct PluginInfo {
+    /// `NAME`, or `TENANT/NAME`.
+    pub name: String,
+    /// What it is doing.
+    pub status: Status,
+    /// Counts what it has consisted of since the server loaded it, from 1; none when nothing is loaded.
+    pub generation: Option<u64>,
+    /// What it is: the paths and names that it serves.
+    pub serves: Vec<String>,
+    /// Open sockets of its namespace.
+    pub sockets: usize,
+    /// How often it has failed since it was loaded.
+    pub failures: u64,
+    /// How often it has been in quarantine.
+    pub quarantines: u64,
+    /// Whether there is something to roll it back to.
+    pub has_previous: bool,
+    /// Why its file, as it is now, is not served.
+    pub refusal: Option<String>,
+}
+
+/// What the server knows of its plugins, for whoever asks.
+pub struct Admin {
+    plugins: ArcSwap<Vec<Known>>,
+    commands: mpsc::Sender<Command>,
+}
+
+/// One plugin, as it was after the last change.
+struct Known {
+    name: String,
+    loaded: Option<Arc<Loaded>>,
+    disabled: bool,
+    rolled_back: bool,
+    has_previous: bool,
+    refusal: Option<String>,
+}
+
+impl Admin {
+    /// One that knows of no plugins, and where what is asked of it arrives.
+    #[must_use]
+    pub fn new() -> (Arc<Self>, mpsc::Receiver<Command>) {
+        let (commands, orders) = mpsc::channel(WAITING);
+        let plugins = ArcSwap::default();
+        (Arc::new(Self { plugins, commands }), orders)
+    }
+
+    /// These are the plugins from now on.
+    pub fn set_plugins<'a>(&self, plugins: impl Iterator<Item = Listed<'a>>) {
+        let known = plugins.map(|listed| Known {
+            name: PathBuf::from(listed.file)
+                .with_extension("")
+                .display()
+                .to_string(),
+            loaded: listed.loaded.cloned(),
+            disabled: listed.disabled,
+            rolled_back: listed.rolled_back,
+            has_previous: listed.has_previous,
+            refusal: listed.refusal.map(ToString::to_string),
+        });
+        self.plugins.store(Arc::new(known.collect()));
+    }
+
+    /// The plugins as they are now.
+    #[must_use]
+    pub fn plugins(&self) -> Vec<PluginInfo> {
+        self.plugins.load().iter().map(PluginInfo::from).collect()
+    }
+}
+
+impl From<&Known> for PluginInfo {
+    fn from(known: &Known) -> Self {
+        let plugin = known.loaded.as_ref().map(|loaded| &loaded.plugin);
+        let quarantined = plugin.is_some_and(|plugin| plugin.quarantined().is_some());
+        let namespace = known.loaded.as_ref().and_then(|it| it.namespace.as_ref());
+        Self {
+            name: known.name.clone(),
+            status: match &known.loaded {
+                Some(_) if quarantined => Status::Quarantined,
+                Some(_) if known.rolled_back => Status::RolledBack,
+                Some(_) => Status::Serving,
+                None if known.disabled => Status::Disabled,
+                None if known.refusal.is_some() => Status::Refused,
+                None => Status::Waiting,
+            },
+            generation: known.loaded.as_ref().map(|it| it.generation.number),
+            serves: known.loaded.as_deref().map(serves).unwrap_or_default(),
+            sockets: namespace.map_or(0, |namespace| namespace.sockets.len()),
+            failures: plugin.map_or(0, |plugin| plugin.failures()),
+            quarantines: plugin.map_or(0, |plugin| plugin.quarantines()),
+            has_previous: known.has_previous,
+            refusal: known.refusal.clone(),
+        }
+    }
+}
+
+/// What a plugin is, in words.
+fn serves(loaded: &Loaded) -> Vec<String> {
+    let namespace = loaded
+        .namespace
+        .iter()
+        .map(|it| it.sockets.path().to_owned());
+    let controller = loaded.controller.iter().map(|it| format!("{}/", it.mount));
+    let service = loaded
+        .service
+        .iter()
+        .map(|it| format!("service {}", it.name));
+    let middleware = loaded
+        .middleware
+        .iter()
+        .map(|it| format!("middleware {it}"));
+    namespace
+        .chain(controller)
+        .chain(service)
+        .chain(middleware)
+        .collect()
+}

@@ -1,0 +1,274 @@
+//! What a plugin or a client may use at most, and how long things may take: `[limits]` and `[timeouts]`, and what
+//! single tenants and plugins get in their place. What the numbers may be is in `ranges`.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+/// What a plugin or a client may use at most.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Limits {
+    /// Size of a plugin's file.
+    pub max_plugin_bytes: u64,
+    /// Linear memory of one instance.
+    pub instance_memory_bytes: usize,
+    /// Instances alive at once. It reserves address space, not memory: 4 GiB each.
+    pub instances: u32,
+    /// Time a call into a plugin may take: what the guest computes and what it waits for count together.
+    pub deadline_ms: u32,
+    /// Time an HTTP request to a controller may take, from its head to the last byte of the response.
+    pub request_deadline_ms: u32,
+    /// Time a service's on-start, on-stop and each run of a schedule may take.
+    pub job_deadline_ms: u32,
+    /// Time of these that the guest itself may compute.
+    pub compute_ms: u32,
+    /// HTTP requests that one controller serves at once.
+    pub requests: usize,
+    /// Size of the body of an HTTP request to a controller.
+    pub request_body_bytes: usize,
+    /// Size of the body of a controller's response.
+    pub response_body_bytes: usize,
+    /// HTTP requests that one plugin may have under way to other hosts.
+    pub outgoing_requests: usize,
+    /// Sockets that an instance may hold at once, beside the one whose event it handles.
+    pub handles: usize,
+    /// Calls of host functions that one call into a plugin may make.
+    pub host_calls: u64,
+    /// Size of a message, in either direction, put together from its fragments.
+    pub max_message_bytes: usize,
+    /// What may wait to be written to one socket. A single message that finds the queue empty may exceed it.
+    pub outbox_bytes: usize,
+    /// Rooms that one socket may be in.
+    pub rooms_per_socket: usize,
+    /// Rooms that may exist in one namespace.
+    pub rooms_per_namespace: usize,
+    /// Rooms or operations in one call of the broker.
+    pub bulk_operations: usize,
+    /// Size of what the plugins of one tenant keep: keys, values and 64 bytes for each pair.
+    pub store_bytes: u64,
+    /// Size of one value of these.
+    pub store_value_bytes: usize,
+    /// Size of the folder for compiled code; over it, what was not used for longest goes.
+    pub cache_bytes: u64,
+    /// Size of a request's head: the request line and its headers.
+    pub request_head_bytes: usize,
+    /// Time that compiling one component may take.
+    pub compile_ms: u32,
+    /// Memory that the process that compiles may use.
+    pub compile_memory_bytes: u64,
+    /// Failures within 10 seconds after which a plugin is quarantined; 0: it never is.
+    pub quarantine_failures: u32,
+}
+
+/// What `[tenant.NAME.limits]` and `[plugin.NAME.limits]` say in the place of [`Limits`]. The others are limits of the
+/// whole server: of a process, a socket or a folder that many plugins share.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub struct LimitOverrides {
+    /// See [`Limits::instance_memory_bytes`].
+    pub instance_memory_bytes: Option<usize>,
+    /// See [`Limits::deadline_ms`].
+    pub deadline_ms: Option<u32>,
+    /// See [`Limits::request_deadline_ms`].
+    pub request_deadline_ms: Option<u32>,
+    /// See [`Limits::job_deadline_ms`].
+    pub job_deadline_ms: Option<u32>,
+    /// See [`Limits::compute_ms`].
+    pub compute_ms: Option<u32>,
+    /// See [`Limits::requests`].
+    pub requests: Option<usize>,
+    /// See [`Limits::request_body_bytes`].
+    pub request_body_bytes: Option<usize>,
+    /// See [`Limits::response_body_bytes`].
+    pub response_body_bytes: Option<usize>,
+    /// See [`Limits::outgoing_requests`].
+    pub outgoing_requests: Option<usize>,
+    /// See [`Limits::handles`].
+    pub handles: Option<usize>,
+    /// See [`Limits::host_calls`].
+    pub host_calls: Option<u64>,
+    /// See [`Limits::rooms_per_socket`].
+    pub rooms_per_socket: Option<usize>,
+    /// See [`Limits::rooms_per_namespace`].
+    pub rooms_per_namespace: Option<usize>,
+    /// See [`Limits::bulk_operations`].
+    pub bulk_operations: Option<usize>,
+}
+
+impl LimitOverrides {
+    /// `base` with what is said here in its place.
+    #[must_use]
+    pub fn over(&self, base: &Limits) -> Limits {
+        // Named one by one, so that a field that is left out does not compile.
+        let Self {
+            instance_memory_bytes,
+            deadline_ms,
+            request_deadline_ms,
+            job_deadline_ms,
+            compute_ms,
+            requests,
+            request_body_bytes,
+            response_body_bytes,
+            outgoing_requests,
+            handles,
+            host_calls,
+            rooms_per_socket,
+            rooms_per_namespace,
+            bulk_operations,
+        } = *self;
+        Limits {
+            instance_memory_bytes: instance_memory_bytes.unwrap_or(base.instance_memory_bytes),
+            deadline_ms: deadline_ms.unwrap_or(base.deadline_ms),
+            request_deadline_ms: request_deadline_ms.unwrap_or(base.request_deadline_ms),
+            job_deadline_ms: job_deadline_ms.unwrap_or(base.job_deadline_ms),
+            compute_ms: compute_ms.unwrap_or(base.compute_ms),
+            requests: requests.unwrap_or(base.requests),
+            request_body_bytes: request_body_bytes.unwrap_or(base.request_body_bytes),
+            response_body_bytes: response_body_bytes.unwrap_or(base.response_body_bytes),
+            outgoing_requests: outgoing_requests.unwrap_or(base.outgoing_requests),
+            handles: handles.unwrap_or(base.handles),
+            host_calls: host_calls.unwrap_or(base.host_calls),
+            rooms_per_socket: rooms_per_socket.unwrap_or(base.rooms_per_socket),
+            rooms_per_namespace: rooms_per_namespace.unwrap_or(base.rooms_per_namespace),
+            bulk_operations: bulk_operations.unwrap_or(base.bulk_operations),
+            ..base.clone()
+        }
+    }
+}
+
+/// How long things may take.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Timeouts {
+    /// From accepting a connection to its whole request head, and from one request to the next.
+    pub handshake_ms: u64,
+    /// From our close frame to the end of the closing handshake.
+    pub close_ms: u64,
+    /// From the signal to stop to the end of the process.
+    pub grace_ms: u64,
+    /// How long a plugin's file has to stay as it is before it is loaded.
+    pub settle_ms: u64,
+    /// The first back-off of a quarantine; each further one is twice as long.
+    pub quarantine_ms: u64,
+    /// The longest back-off of a quarantine.
+    pub quarantine_max_ms: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            // A TypeScript or Python component carries its engine: 12 to 18 MB.
+            max_plugin_bytes: 32 << 20,
+            instance_memory_bytes: 64 << 20,
+            instances: 1000,
+            deadline_ms: 50,
+            request_deadline_ms: 10_000,
+            job_deadline_ms: 10_000,
+            compute_ms: 1_000,
+            requests: 100,
+            // nginx's `client_max_body_size`.
+            request_body_bytes: 1 << 20,
+            response_body_bytes: 16 << 20,
+            outgoing_requests: 100,
+            handles: 1024,
+            host_calls: 100_000,
+            // Bun's `maxPayloadLength`.
+            max_message_bytes: 16 << 20,
+            outbox_bytes: 1 << 20,
+            rooms_per_socket: 1000,
+            rooms_per_namespace: 100_000,
+            bulk_operations: 1000,
+            store_bytes: 64 << 20,
+            store_value_bytes: 1 << 20,
+            cache_bytes: 1 << 30,
+            request_head_bytes: 16 << 10,
+            compile_ms: 60_000,
+            compile_memory_bytes: 2 << 30,
+            quarantine_failures: 5,
+        }
+    }
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self {
+            handshake_ms: 5_000,
+            close_ms: 5_000,
+            grace_ms: 10_000,
+            settle_ms: 100,
+            quarantine_ms: 1_000,
+            quarantine_max_ms: 60_000,
+        }
+    }
+}
+
+impl Timeouts {
+    /// `handshake-ms` as a duration.
+    #[must_use]
+    pub fn handshake(&self) -> Duration {
+        Duration::from_millis(self.handshake_ms)
+    }
+
+    /// `close-ms` as a duration.
+    #[must_use]
+    pub fn close(&self) -> Duration {
+        Duration::from_millis(self.close_ms)
+    }
+
+    /// `grace-ms` as a duration.
+    #[must_use]
+    pub fn grace(&self) -> Duration {
+        Duration::from_millis(self.grace_ms)
+    }
+
+    /// `settle-ms` as a duration.
+    #[must_use]
+    pub fn settle(&self) -> Duration {
+        Duration::from_millis(self.settle_ms)
+    }
+
+    /// `quarantine-ms` as a duration.
+    #[must_use]
+    pub fn quarantine(&self) -> Duration {
+        Duration::from_millis(self.quarantine_ms)
+    }
+
+    /// `quarantine-max-ms` as a duration.
+    #[must_use]
+    pub fn quarantine_max(&self) -> Duration {
+        Duration::from_millis(self.quarantine_max_ms)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use toml::{Table, Value};
+
+    use super::super::ranges;
+    use super::*;
+
+    #[test]
+    fn what_is_overridden_is_replaced_and_the_rest_stays() {
+        let base = Limits::default();
+        assert_eq!(LimitOverrides::default().over(&base), base);
+
+        // Every key by its name, so that none lands in another's place.
+        let limits = Table::try_from(&base).unwrap();
+        let other = |key: &str| Value::Integer(limits[key].as_integer().unwrap() + 1);
+        let overridable = ranges::of("limits")
+            .iter()
+            .filter(|limit| limit.overridable)
+            .map(|limit| limit.key);
+        for key in overridable.clone() {
+            let said = Table::from_iter([(key.to_owned(), other(key))]);
+            let said: LimitOverrides = said.try_into().unwrap();
+            let mut expected = limits.clone();
+            expected.insert(key.to_owned(), other(key));
+            assert_eq!(Table::try_from(said.over(&base)).unwrap(), expected);
+        }
+        let said = overridable.map(|key| (key.to_owned(), other(key)));
+        let said: LimitOverrides = Table::from_iter(said).try_into().unwrap();
+        assert_eq!(Table::try_from(said).unwrap().len(), 14);
+    }
+}

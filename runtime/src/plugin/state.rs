@@ -1,0 +1,196 @@
+//! What the server itself keeps of its plugins over a restart: which are disabled, which are rolled back, and what they
+//! consisted of before.
+//!
+//! `plugins.json` names, for each plugin, the files it was made of by their hashes; `files/HASH.wasm` are these files.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::io;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::load::{Content, Refusal};
+
+/// The state, and the folder where it is kept.
+pub(super) struct State {
+    folder: PathBuf,
+    plugins: BTreeMap<String, Kept>,
+}
+
+/// What is kept of one plugin.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub(super) struct Kept {
+    /// It is not to be served.
+    #[serde(skip_serializing_if = "is_false")]
+    pub(super) disabled: bool,
+    /// The hash of what serves.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) current: Option<String>,
+    /// The hash of what served before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) previous: Option<String>,
+    /// The hash of what its file consists of, and what is not to be served, because it was rolled back.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) rejected: Option<String>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes it so")]
+fn is_false(value: &bool) -> bool {
+    !*value
+}
+
+impl State {
+    /// What is kept in `folder`, which is made when it is missing. When it cannot be used the log says so, and nothing is
+    /// kept over a restart.
+    pub(super) fn open(folder: &Path) -> Self {
+        let read = || -> io::Result<BTreeMap<String, Kept>> {
+            fs::DirBuilder::new()
+                .recursive(true)
+                .mode(0o700)
+                .create(folder.join("files"))?;
+            match fs::read(folder.join("plugins.json")) {
+                Ok(text) => Ok(serde_json::from_slice(&text)?),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(BTreeMap::new()),
+                Err(error) => Err(error),
+            }
+        };
+        let plugins = read().unwrap_or_else(|error| {
+            tracing::warn!(
+                "what was disabled or rolled back is not known: {}: {error}",
+                folder.display()
+            );
+            BTreeMap::new()
+        });
+        Self {
+            folder: folder.to_owned(),
+            plugins,
+        }
+    }
+
+    /// What is kept of a plugin.
+    pub(super) fn of(&self, key: &str) -> Kept {
+        self.plugins.get(key).cloned().unwrap_or_default()
+    }
+
+    /// Keeps this of a plugin instead.
+    ///
+    /// # Errors
+    /// The disk does not take it.
+    pub(super) fn set(&mut self, key: &str, kept: Kept) -> io::Result<()> {
+        if self.plugins.get(key) == Some(&kept) {
+            return Ok(());
+        }
+        self.plugins.insert(key.to_owned(), kept);
+        let text = serde_json::to_vec_pretty(&self.plugins)?;
+        write(&self.folder.join("plugins.json"), &text)
+    }
+
+    /// A plugin is served by these bytes from now on; what was there before is kept for a way back.
+    /// `in_file` is what its file consists of, which is something else when it was rolled back.
+    pub(super) fn served(
+        &mut self,
+        key: &str,
+        hash: &blake3::Hash,
+        bytes: &[u8],
+        in_file: Option<blake3::Hash>,
+    ) {
+        let rejected = in_file.filter(|in_file| in_file != hash);
+        let hash = hash.to_hex().to_string();
+        let mut kept = self.of(key);
+        kept.rejected = rejected.map(|hash| hash.to_hex().to_string());
+        if kept.current.as_ref() != Some(&hash) {
+            kept.previous = kept.current.replace(hash.clone());
+        }
+        let file = self.file(&hash);
+        let written = match file.exists() {
+            true => Ok(()),
+            false => write(&file, bytes),
+        };
+        let written = written
+            .and_then(|()| self.set(key, kept))
+            .and_then(|()| self.tidy());
+        if let Err(error) = written {
+            tracing::warn!(
+                "{key} cannot be rolled back later: {}: {error}",
+                self.folder.display()
+            );
+        }
+    }
+
+    /// What is kept under that hash.
+    ///
+    /// # Errors
+    /// It is not there any more, or not what it was.
+    pub(super) async fn read(&self, hash: &str) -> Result<Content, Refusal> {
+        let content = Content::read(&self.file(hash), u64::MAX - 1).await?;
+        match content.hash.to_hex().as_str() == hash {
+            true => Ok(content),
+            false => Err(Refusal::Incomplete),
+        }
+    }
+
+    /// The file with that hash.
+    fn file(&self, hash: &str) -> PathBuf {
+        self.folder.join("files").join(format!("{hash}.wasm"))
+    }
+
+    /// Deletes the files that nothing leads to any more.
+    fn tidy(&self) -> io::Result<()> {
+        let kept = self.plugins.values();
+        let used: BTreeSet<_> = kept
+            .flat_map(|kept| [&kept.current, &kept.previous])
+            .flatten()
+            .map(|hash| self.file(hash))
+            .collect();
+        for entry in fs::read_dir(self.folder.join("files"))? {
+            let path = entry?.path();
+            if !used.contains(&path) {
+                fs::remove_file(path)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Replaces a file as a whole: a crash leaves the old one or the new one.
+fn write(file: &Path, content: &[u8]) -> io::Result<()> {
+    let unfinished = file.with_extension("unfinished");
+    fs::write(&unfinished, content)?;
+    fs::rename(unfinished, file)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn p6_what_served_before_is_kept_and_no_more() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut state = State::open(folder.path());
+        let files = || fs::read_dir(folder.path().join("files")).unwrap().count();
+        let hash = |content: &[u8]| blake3::hash(content);
+        for content in [b"one".as_slice(), b"two", b"two", b"three"] {
+            state.served("chat", &hash(content), content, None);
+        }
+        assert_eq!(files(), 2);
+        let kept = State::open(folder.path()).of("chat");
+        assert_eq!(kept.current, Some(hash(b"three").to_string()));
+        assert_eq!(kept.previous, Some(hash(b"two").to_string()));
+        let previous = state.file(&kept.previous.unwrap());
+        assert_eq!(fs::read(previous).unwrap(), b"two");
+        // Another plugin that consists of the same keeps it alive.
+        state.served("talk", &hash(b"two"), b"two", None);
+        state.served("chat", &hash(b"four"), b"four", None);
+        assert_eq!(files(), 3);
+    }
+
+    #[test]
+    fn p6_a_state_that_cannot_be_read_is_none() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("plugins.json"), "{").unwrap();
+        assert_eq!(State::open(folder.path()).of("chat"), Kept::default());
+    }
+}

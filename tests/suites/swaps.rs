@@ -1,0 +1,503 @@
+//! Files that are replaced and deleted while sockets are open: rule P6.
+
+use std::fs::{self, File};
+use std::io::Write;
+use std::os::unix::fs::symlink;
+use std::time::{Duration, Instant};
+
+use tulpar_tests::{
+    Client, Mould, PATIENCE, Server, Value, become_served, connect, eventually, expect_echo,
+    expect_not_served, get, guest, json, scripted, within,
+};
+
+fn generation(number: u32) -> Mould {
+    Mould::reloaded("/swap", &number.to_string())
+}
+
+fn server() -> Server {
+    Server::with(&[])
+        .file("swap.wasm", &generation(1).bytes())
+        .start()
+}
+
+/// What the guest answers to a text, as far as it is not about a replacement.
+async fn ask(client: &mut Client, text: &str) -> Value {
+    client.send(text).await;
+    loop {
+        let answer = client.recv_json().await;
+        if answer.get("reloaded").is_none() {
+            assert_eq!(answer["text"], text);
+            return answer;
+        }
+    }
+}
+
+async fn be_of(client: &mut Client, number: u32) {
+    let what = format!("generation {number}");
+    eventually(&what, async || {
+        (ask(client, "which?").await["generation"].as_str() == Some(&number.to_string()))
+            .then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn p6_the_next_message_is_handled_by_what_the_file_is_now_and_sockets_stay() {
+    let server = server();
+    let (mut one, mut two) = (
+        connect(server.url("/swap")).await,
+        connect(server.url("/swap")).await,
+    );
+    assert_eq!(
+        ask(&mut one, "a").await,
+        json!({ "generation": "1", "seen": 1, "text": "a" })
+    );
+    ask(&mut two, "a").await;
+    server.drop_in("swap.wasm", &generation(2).bytes());
+    be_of(&mut one, 2).await;
+    // Its memory is new; both sockets are still in their room.
+    let published = ask(&mut one, "publish").await;
+    assert_eq!(published["generation"], "2");
+    let heard = within("the other to hear", async {
+        loop {
+            let heard = two.recv_json().await;
+            if heard.get("reloaded").is_none() {
+                return heard;
+            }
+        }
+    })
+    .await;
+    assert_eq!(heard, published);
+}
+
+#[tokio::test]
+async fn p6_values_and_rooms_outlive_the_code() {
+    let server = Server::with(&["commander"]).start();
+    let mut client = connect(server.url("/commander")).await;
+    client
+        .ask(json!({ "do": "set-data", "value": { "a": 1 } }))
+        .await;
+    client
+        .ask(json!({ "do": "subscribe", "room": "here" }))
+        .await;
+    // The same code in other bytes: a custom section more.
+    let mut other = guest("commander");
+    other.extend_from_slice(b"\x00\x05\x04more");
+    server.drop_in("commander.wasm", &other);
+    eventually("a new instance", async || {
+        (client.ask(json!({ "do": "seen" })).await.as_u64() < Some(3)).then_some(())
+    })
+    .await;
+    server.log_line(&["replaced commander.wasm: generation 2"]);
+    assert_eq!(client.ask(json!({ "do": "data" })).await, json!({ "a": 1 }));
+    assert_eq!(client.ask(json!({ "do": "rooms" })).await, json!(["here"]));
+}
+
+#[tokio::test]
+async fn p6_nothing_is_lost_repeated_or_reordered_and_nobody_is_told_to_go() {
+    const CLIENTS: usize = 20;
+    const SWAPS: u32 = 10;
+    let server = server();
+    let mut clients = Vec::new();
+    for _ in 0..CLIENTS {
+        clients.push(connect(server.url("/swap")).await);
+    }
+    let (stop, stopped) = tokio::sync::watch::channel(false);
+    let chats: Vec<_> = clients
+        .into_iter()
+        .map(|mut client| {
+            let stopped = stopped.clone();
+            tokio::spawn(async move {
+                let (mut sent, mut last) = (0, 1);
+                while !*stopped.borrow() {
+                    // Some in flight at once, so that swaps come between them.
+                    for number in sent..sent + 5 {
+                        client.feed(number.to_string()).await;
+                    }
+                    client.flush().await;
+                    for number in sent..sent + 5 {
+                        let answer = loop {
+                            let answer = client.recv_json().await;
+                            if answer.get("reloaded").is_none() {
+                                break answer;
+                            }
+                        };
+                        assert_eq!(answer["text"], number.to_string());
+                        let generation = answer["generation"].as_str().expect("it is text");
+                        let generation: u32 = generation.parse().expect("it is a number");
+                        assert!(generation >= last, "{generation} after {last}");
+                        last = generation;
+                    }
+                    sent += 5;
+                }
+                (sent, last)
+            })
+        })
+        .collect();
+    for number in 2..=SWAPS {
+        server.drop_in("swap.wasm", &generation(number).bytes());
+        let line = format!("replaced swap.wasm: generation {number}");
+        eventually("the swap", async || {
+            server.stderr.with(&line).first().cloned()
+        })
+        .await;
+    }
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    stop.send_replace(true);
+    for chat in chats {
+        let (sent, last) = chat.await.expect("the client was served in order");
+        assert!(sent > 0);
+        assert_eq!(last, SWAPS);
+    }
+}
+
+#[tokio::test]
+async fn p6_the_new_code_is_told_before_its_first_event_and_once() {
+    let server = server();
+    let mut client = connect(server.url("/swap")).await;
+    ask(&mut client, "a").await;
+    server.drop_in("swap.wasm", &generation(2).bytes());
+    assert_eq!(
+        client.recv_json().await,
+        json!({ "reloaded": "2", "sockets": 1 })
+    );
+    client.send("b").await;
+    assert_eq!(
+        client.recv_json().await,
+        json!({ "generation": "2", "seen": 1, "text": "b" })
+    );
+}
+
+#[tokio::test]
+async fn p6_a_replacement_that_does_not_take_over_leaves_the_old_one_serving() {
+    for (reload, why) in [
+        ("error", "told to refuse the replacement"),
+        ("trap", "trapped"),
+        ("loop", "longer than"),
+    ] {
+        let server = server();
+        let mut client = connect(server.url("/swap")).await;
+        ask(&mut client, "a").await;
+        let bad = generation(2).set("reload", json!(reload));
+        server.drop_in("swap.wasm", &bad.bytes());
+        let line = server.log_line(&["refused", "swap.wasm", "could not take over"]);
+        assert!(line.contains(why), "{line}");
+        // The same instance as before.
+        assert_eq!(
+            ask(&mut client, "b").await,
+            json!({ "generation": "1", "seen": 2, "text": "b" })
+        );
+        server.drop_in("swap.wasm", &generation(3).bytes());
+        be_of(&mut client, 3).await;
+    }
+}
+
+#[tokio::test]
+async fn p6_a_replacement_that_does_not_load_leaves_the_old_one_serving() {
+    let server = server();
+    let mut client = connect(server.url("/swap")).await;
+    let other_path = Mould::reloaded("/taken", "2").bytes();
+    let other = Mould::namespace("/taken").bytes();
+    server.drop_in("other.wasm", &other);
+    become_served(&server, "/taken").await;
+    for (bytes, why) in [
+        (b"nonsense".to_vec(), "is not WebAssembly"),
+        (b"\0asm\x01\0\0\0".to_vec(), "core module"),
+        (
+            generation(2).set("instead", json!("panic")).bytes(),
+            "could not describe itself",
+        ),
+        (other_path, "other.wasm's already"),
+    ] {
+        server.drop_in("swap.wasm", &bytes);
+        let line = server.log_line(&["refused", "swap.wasm", why]);
+        assert!(line.contains("what was there before serves on"), "{line}");
+        assert_eq!(ask(&mut client, "still?").await["generation"], "1");
+    }
+    server.drop_in("swap.wasm", &generation(3).bytes());
+    be_of(&mut client, 3).await;
+}
+
+#[tokio::test]
+async fn p6_a_half_written_file_is_never_loaded() {
+    let server = server();
+    let mut client = connect(server.url("/swap")).await;
+    ask(&mut client, "a").await;
+    let bytes = generation(2).bytes();
+    let path = server.plugins_folder().join("swap.wasm");
+    // As `cp` and a slow network do: the same file is emptied, and its bytes come one after the other.
+    let mut file = File::create(&path).expect("it can be written");
+    for part in bytes.chunks(bytes.len() / 5 + 1) {
+        file.write_all(part).expect("it can be written");
+        file.flush().expect("it can be written");
+        // Longer than a file has to be quiet.
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        assert_eq!(ask(&mut client, "b").await["generation"], "1");
+    }
+    assert!(server.stderr.with("refused").is_empty());
+    drop(file);
+    be_of(&mut client, 2).await;
+}
+
+#[tokio::test]
+async fn p6_a_file_that_comes_in_pieces_with_pauses_is_never_loaded_before_its_end() {
+    let server = Server::with(&["echo"]).start();
+    let bytes = generation(1).bytes();
+    let path = server.plugins_folder().join("swap.wasm");
+    for end in [4, 1000, bytes.len() / 2, bytes.len() - 1] {
+        // Each piece by somebody who opens and closes it.
+        fs::write(&path, &bytes[..end]).expect("it can be written");
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        assert!(server.stderr.with("loaded swap").is_empty());
+    }
+    assert!(server.stderr.with("refused").is_empty());
+    fs::write(&path, &bytes).expect("it can be written");
+    become_served(&server, "/swap").await;
+}
+
+#[tokio::test]
+async fn p6_a_file_that_stays_incomplete_is_refused_in_the_end() {
+    let server = Server::with(&["echo"]).start();
+    server.drop_in("swap.wasm", &generation(1).bytes()[..5000]);
+    server.log_line(&["refused", "swap.wasm", "is not complete"]);
+}
+
+#[tokio::test]
+async fn p6_a_deleted_plugin_goes_in_order_and_can_come_again() {
+    let server = Server::with(&["commander", "echo"]).start();
+    let mut observer = connect(server.url("/echo")).await;
+    let mut client = connect(server.url("/commander")).await;
+    client.ask(json!({ "do": "nothing" })).await;
+    server.take_out("commander.wasm");
+    assert_eq!(
+        client.expect_close().await,
+        (1001, "The plugin was removed".to_owned())
+    );
+    expect_not_served(&server, "/commander").await;
+    observer.send("there?").await;
+    assert_eq!(observer.recv_text().await, "there?");
+    server.drop_in("commander.wasm", &guest("commander"));
+    become_served(&server, "/commander").await;
+    expect_echo(&server, "/commander").await;
+}
+
+#[tokio::test]
+async fn p6_on_close_of_a_deleted_plugin_runs() {
+    let server = Server::with(&["scripted", "attach", "echo"]).start();
+    let last_words = json!([{ "do": "log", "level": "info", "text": "last words" }]);
+    let mut client = scripted(&server, json!({ "close": last_words })).await;
+    client.ask(json!({ "do": "nothing" })).await;
+    server.take_out("scripted.wasm");
+    assert_eq!(client.expect_close().await.0, 1001);
+    server.log_line(&["last words"]);
+}
+
+#[tokio::test]
+async fn p6_a_service_is_stopped_and_its_replacement_started() {
+    let service = |number: &str| Mould::service(&[("tick", "20")]).set("generation", json!(number));
+    let server = Server::with(&[])
+        .file("service.wasm", &service("1").bytes())
+        .start();
+    server.log_line(&["generation 1 runs"]);
+    server.drop_in("service.wasm", &service("2").bytes());
+    server.log_line(&["generation 2 runs"]);
+    let lines = server.stderr.with("generation ");
+    let said = |what: &str| lines.iter().position(|line| line.contains(what));
+    let [stops, starts, runs] = [
+        "generation 1 stops",
+        "generation 2 starts",
+        "generation 2 runs",
+    ]
+    .map(said);
+    assert!(stops < starts && starts < runs, "{lines:?}");
+    let after = &lines[starts.expect("it has")..];
+    assert!(
+        !after.iter().any(|line| line.contains("generation 1 ")),
+        "{lines:?}"
+    );
+
+    // One that does not start leaves the old one working, started anew.
+    server.drop_in(
+        "service.wasm",
+        &service("3").set("reload", json!("error")).bytes(),
+    );
+    server.log_line(&[
+        "refused",
+        "service.wasm",
+        "could not be started",
+        "told not to start",
+    ]);
+    let runs = server.stderr.with("generation 2 runs").len();
+    eventually("the old one to work on", async || {
+        (server.stderr.with("generation 2 runs").len() > runs).then_some(())
+    })
+    .await;
+    server.take_out("service.wasm");
+    eventually("it to stop", async || {
+        (server.stderr.with("generation 2 stops").len() == 2).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn p6_another_path_closes_the_sockets_of_the_old_one() {
+    let server = server();
+    let mut client = connect(server.url("/swap")).await;
+    ask(&mut client, "a").await;
+    server.drop_in("swap.wasm", &Mould::reloaded("/moved", "2").bytes());
+    assert_eq!(
+        client.expect_close().await,
+        (1001, "The plugin was replaced".to_owned())
+    );
+    become_served(&server, "/moved").await;
+    expect_not_served(&server, "/swap").await;
+}
+
+#[tokio::test]
+async fn p6_renaming_a_file_is_deleting_and_adding_it() {
+    let server = server();
+    let mut client = connect(server.url("/swap")).await;
+    let folder = server.plugins_folder();
+    fs::rename(folder.join("swap.wasm"), folder.join("other.wasm")).expect("it can be moved");
+    assert_eq!(client.expect_close().await.0, 1001);
+    become_served(&server, "/swap").await;
+    server.log_line(&["loaded other.wasm"]);
+}
+
+#[tokio::test]
+async fn p6_what_a_symlink_leads_to_counts() {
+    let elsewhere = tempfile::tempdir().expect("a temporary folder");
+    let release = |number: u32| {
+        let file = elsewhere.path().join(format!("{number}.wasm"));
+        fs::write(&file, generation(number).bytes()).expect("it can be written");
+        file
+    };
+    let server = Server::with(&[]).start();
+    let link = server.plugins_folder().join("swap.wasm");
+    symlink(release(1), &link).expect("links can be made");
+    become_served(&server, "/swap").await;
+    let mut client = connect(server.url("/swap")).await;
+    ask(&mut client, "a").await;
+    // As releases are switched: a new link is moved over the old one.
+    let new = server.plugins_folder().join(".new");
+    symlink(release(2), &new).expect("links can be made");
+    fs::rename(&new, &link).expect("it can be moved");
+    be_of(&mut client, 2).await;
+    // And what is behind the link is changed, of which no news comes from the folder.
+    fs::write(elsewhere.path().join("2.wasm"), generation(3).bytes()).expect("it can be written");
+    be_of(&mut client, 3).await;
+}
+
+#[tokio::test]
+async fn p6_a_tenants_folder_comes_and_goes() {
+    let server = Server::with(&["echo"]).start();
+    server.drop_in("acme/swap.wasm", &generation(1).bytes());
+    become_served(&server, "/acme/swap").await;
+    let mut client = connect(server.url("/acme/swap")).await;
+    ask(&mut client, "a").await;
+    fs::remove_dir_all(server.plugins_folder().join("acme")).expect("it can be removed");
+    assert_eq!(client.expect_close().await.0, 1001);
+    server.drop_in("acme/swap.wasm", &generation(2).bytes());
+    become_served(&server, "/acme/swap").await;
+    let mut client = connect(server.url("/acme/swap")).await;
+    server.drop_in("acme/swap.wasm", &generation(3).bytes());
+    be_of(&mut client, 3).await;
+}
+
+#[tokio::test]
+async fn p6_a_middleware_is_replaced_and_deleted_too() {
+    let gate = |value: &str| {
+        Mould::middleware("gate")
+            .set("header", json!(["x-gate", value]))
+            .bytes()
+    };
+    let gated = Mould::namespace("/gated").set("middlewares", json!(["gate"]));
+    let server = Server::with(&[])
+        .file("gate.wasm", &gate("one"))
+        .file("gated.wasm", &gated.bytes())
+        .start();
+    let mut client = connect(server.url("/gated")).await;
+    assert_eq!(client.response.header("x-gate"), Some("one"));
+    server.drop_in("gate.wasm", &gate("two"));
+    eventually("the new middleware", async || {
+        let client = connect(server.url("/gated")).await;
+        (client.response.header("x-gate") == Some("two")).then_some(())
+    })
+    .await;
+    server.take_out("gate.wasm");
+    eventually("the path to be closed", async || {
+        (get(server.address(), "/gated").await.status == 404).then_some(())
+    })
+    .await;
+    // Who is in has passed it.
+    client.send("still?").await;
+    assert_eq!(client.recv_text().await, "still?");
+    server.drop_in("gate.wasm", &gate("three"));
+    become_served(&server, "/gated").await;
+}
+
+#[tokio::test]
+async fn p6_a_path_that_becomes_free_goes_to_who_was_refused_for_it() {
+    let server = server();
+    server.drop_in("rival.wasm", &Mould::reloaded("/swap", "rival").bytes());
+    server.log_line(&["refused", "rival.wasm", "swap.wasm's already"]);
+    server.take_out("swap.wasm");
+    eventually("the rival to serve", async || {
+        let client = tulpar_tests::Connect::to(server.url("/swap"))
+            .attempt()
+            .await;
+        let mut client = client.ok()?;
+        client.send("who?").await;
+        match client.recv().await? {
+            tulpar_tests::Message::Text(text) => text.contains("rival").then_some(()),
+            _ => None,
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn p6_memory_stays_where_it_is() {
+    let server = server();
+    let mut client = connect(server.url("/swap")).await;
+    // Two sets of bytes in turn, so that nothing is compiled after the first round.
+    let (one, two) = (generation(1).bytes(), generation(2).bytes());
+    let mut swap = async |from: u32, to: u32| {
+        for number in from..to {
+            let (bytes, expected) = match number % 2 {
+                0 => (&two, 2),
+                _ => (&one, 1),
+            };
+            server.drop_in("swap.wasm", bytes);
+            be_of(&mut client, expected).await;
+        }
+    };
+    swap(2, 12).await;
+    let before = server.resident_bytes();
+    swap(12, 42).await;
+    let grown = server.resident_bytes().saturating_sub(before);
+    assert!(grown < 4 << 20, "30 swaps took {grown} bytes");
+}
+
+#[tokio::test]
+async fn p6_a_touched_file_is_no_other_one() {
+    let server = server();
+    let mut client = connect(server.url("/swap")).await;
+    ask(&mut client, "a").await;
+    server.drop_in("swap.wasm", &generation(1).bytes());
+    // Something later shows that it has been looked at.
+    server.drop_in("later.wasm", &guest("echo"));
+    become_served(&server, "/echo").await;
+    assert_eq!(ask(&mut client, "b").await["seen"], 2);
+    assert!(server.stderr.with("replaced").is_empty());
+}
+
+#[tokio::test]
+async fn p6_a_swap_is_quick() {
+    let server = server();
+    let mut client = connect(server.url("/swap")).await;
+    server.drop_in("swap.wasm", &generation(2).bytes());
+    let begun = Instant::now();
+    be_of(&mut client, 2).await;
+    assert!(begun.elapsed() < PATIENCE / 2);
+}
