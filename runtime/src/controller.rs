@@ -231,7 +231,9 @@ fn error_in_words(code: &ErrorCode) -> String {
 
 /// Tells the log of a failure, the last of so many.
 fn warn(plugin: &Plugin, failures: u64, what: &str) {
-    tracing::warn!(failures, plugin = %plugin.id(), "controller: {what}");
+    if plugin.may_log() {
+        tracing::warn!(failures, plugin = %plugin.id(), "controller: {what}");
+    }
 }
 
 /// Whether a request says for which host it is: in one Host header, or in its URI beside one at most.

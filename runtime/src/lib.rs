@@ -21,6 +21,7 @@ pub mod middleware;
 pub mod namespace;
 pub mod net;
 pub mod plugin;
+pub mod quota;
 pub mod service;
 pub mod store;
 pub mod ulak;

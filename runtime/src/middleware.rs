@@ -24,7 +24,9 @@ pub async fn run(
         let decided = middleware.decide(request).await;
         let (verdict, returned) = decided.map_err(|error| {
             let failures = middleware.report(&error);
-            tracing::warn!(failures, plugin = %middleware.id(), "middleware: {error}");
+            if middleware.may_log() {
+                tracing::warn!(failures, plugin = %middleware.id(), "middleware: {error}");
+            }
             MiddlewareFailed
         })?;
         request = returned;

@@ -7,6 +7,7 @@ use crate::hub::{self, Socket};
 use crate::message::{CloseEvent, Message};
 use crate::plugin::describe::NamespaceDescriptor;
 use crate::plugin::{Event, Plugin};
+use crate::quota::Spent;
 
 /// The sockets behind a path and who handles them.
 pub struct Namespace {
@@ -97,6 +98,14 @@ impl Namespace {
         })
     }
 
+    /// Waits until one more message of a client may come. Who sends more is held back.
+    pub async fn admit_message(&self) {
+        while let Err(wait) = self.sockets.account().spend_one(Spent::Messages) {
+            // Boxed, as it is rare.
+            Box::pin(tokio::time::sleep(wait)).await;
+        }
+    }
+
     /// Takes a socket in and runs on-open.
     ///
     /// # Errors
@@ -144,13 +153,15 @@ impl Namespace {
         };
         plugin.handle(socket, event).await.map_err(|error| {
             let failures = plugin.report(&error);
-            tracing::warn!(
-                failures,
-                plugin = self.source,
-                ns = self.sockets.path(),
-                conn = %socket.id(),
-                "{handler}: {error}"
-            );
+            if plugin.may_log() {
+                tracing::warn!(
+                    failures,
+                    plugin = self.source,
+                    ns = self.sockets.path(),
+                    conn = %socket.id(),
+                    "{handler}: {error}"
+                );
+            }
             HandlerFailed
         })
     }

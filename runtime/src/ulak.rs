@@ -229,7 +229,11 @@ mod tests {
         let ulak = Arc::new(Ulak::new(Arc::new(Local), all_tenants));
         let served = |tenant: Option<&str>, path: &str| Served {
             tenant: tenant.map(str::to_owned),
-            sockets: Arc::new(hub::Namespace::new(path.to_owned(), &Limits::default())),
+            sockets: Arc::new(hub::Namespace::new(
+                path.to_owned(),
+                &Limits::default(),
+                crate::quota::Account::unbounded(),
+            )),
         };
         ulak.set_served([
             served(None, "/chat"),

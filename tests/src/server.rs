@@ -134,6 +134,10 @@ impl Builder {
         if !says("deadline-ms") {
             command.env("TULPAR_LIMITS_DEADLINE_MS", DEADLINE_MS.to_string());
         }
+        // A guest that is busy looks at the clock all the time.
+        if !says("host-calls") {
+            command.env("TULPAR_LIMITS_HOST_CALLS", "1000000000");
+        }
         // Most tests have plugins fail on purpose, and not for the sake of what comes of it.
         if !says("quarantine") {
             command.env("TULPAR_LIMITS_QUARANTINE_FAILURES", "0");
@@ -277,20 +281,33 @@ impl Server {
         }
     }
 
+    /// The time that the process has had of the processors, in milliseconds.
+    pub fn processor_ms(&self) -> u64 {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.child.id()));
+        let stat = stat.expect("the process runs");
+        // Behind the name, which may have spaces; in hundredths of a second.
+        let fields = stat
+            .rsplit(')')
+            .next()
+            .expect("rsplit gives at least one part");
+        let field = |index: usize| fields.split_whitespace().nth(index)?.parse::<u64>().ok();
+        let (user, system) = (field(11), field(12));
+        10 * (user.expect("it is a number") + system.expect("it is a number"))
+    }
+
     /// The memory that the process holds, in bytes.
     pub fn resident_bytes(&self) -> u64 {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()))
-            .expect("the process runs");
+        self.memory().expect("the process runs")
+    }
+
+    /// The memory that the process holds, in bytes; none when it has ended.
+    pub fn memory(&self) -> Option<u64> {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).ok()?;
         let line = status
             .lines()
-            .find_map(|line| line.strip_prefix("VmRSS:"))
-            .expect("the kernel says it");
-        line.trim()
-            .trim_end_matches(" kB")
-            .trim()
-            .parse::<u64>()
-            .expect("it is a number")
-            * 1024
+            .find_map(|line| line.strip_prefix("VmRSS:"))?;
+        let kilobytes = line.trim().trim_end_matches(" kB").trim();
+        Some(kilobytes.parse::<u64>().expect("it is a number") * 1024)
     }
 }
 

@@ -501,3 +501,14 @@ async fn p6_a_swap_is_quick() {
     be_of(&mut client, 2).await;
     assert!(begun.elapsed() < PATIENCE / 2);
 }
+
+#[tokio::test]
+async fn p6_looking_at_a_folder_where_nothing_happens_costs_nothing() {
+    let server = server();
+    let mut client = connect(server.url("/swap")).await;
+    ask(&mut client, "a").await;
+    let before = server.processor_ms();
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    let used = server.processor_ms() - before;
+    assert!(used < 300, "{used} ms in three seconds");
+}

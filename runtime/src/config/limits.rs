@@ -172,7 +172,7 @@ impl Default for Limits {
             response_body_bytes: 16 << 20,
             outgoing_requests: 100,
             handles: 1024,
-            host_calls: 100_000,
+            host_calls: 1_000_000,
             // Bun's `maxPayloadLength`.
             max_message_bytes: 16 << 20,
             outbox_bytes: 1 << 20,

@@ -133,6 +133,7 @@ impl Conversation<'_> {
             };
             match incoming {
                 Ok(Incoming::Message(message)) => {
+                    self.namespace.admit_message().await;
                     if let Err(failed) = self.namespace.message(self.socket, message).await {
                         self.tell(failed);
                     }

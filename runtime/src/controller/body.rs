@@ -4,6 +4,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
@@ -114,6 +115,9 @@ pub struct ResponseBody {
     deadline: Instant,
 }
 
+/// How much later than its controller a connection is stopped, so that the log says who was too slow.
+const LATER: Duration = Duration::from_millis(100);
+
 /// When a connection is to be broken off, whatever it does; none while nothing is in the way.
 pub type CutOff = watch::Sender<Option<Instant>>;
 
@@ -140,7 +144,7 @@ impl ResponseBody {
     /// waits for it for ever, also when the body has ended. The next request on the connection takes that back.
     #[must_use]
     pub fn or_cut_off(self, connection: &CutOff) -> Self {
-        connection.send_replace(Some(self.deadline));
+        connection.send_replace(Some(self.deadline + LATER));
         self
     }
 

@@ -4,6 +4,7 @@ use bytes::{Buf, BufMut, Bytes, BytesMut};
 use fastwebsockets::OpCode;
 
 use crate::message::Message;
+use crate::quota::Hold;
 
 /// The largest payload of a ping, pong or close frame (RFC 6455, section 5.5).
 pub const MAX_CONTROL_PAYLOAD: usize = 125;
@@ -37,6 +38,18 @@ pub fn is_sendable(code: u16) -> bool {
     matches!(code, 1000..=1003 | 1007..=1014 | 3000..=4999)
 }
 
+/// Bytes, and what is counted for as long as they are there.
+struct Held {
+    bytes: Bytes,
+    _hold: Hold,
+}
+
+impl AsRef<[u8]> for Held {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
 impl Frame {
     /// A text or binary frame with the whole message.
     #[must_use]
@@ -46,6 +59,13 @@ impl Frame {
             Message::Binary(_) => OpCode::Binary,
         };
         Self::encode(opcode, &[message.payload()])
+    }
+
+    /// The same; what it holds is let go with the last copy of the frame.
+    #[must_use]
+    pub fn held(message: Message<'_>, hold: Hold) -> Self {
+        let bytes = Self::message(message).0;
+        Self(Bytes::from_owner(Held { bytes, _hold: hold }))
     }
 
     /// A ping. The payload is cut to 125 bytes.

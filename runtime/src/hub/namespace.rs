@@ -9,6 +9,7 @@ use indexmap::IndexMap;
 use super::{CloseCode, Frame, Socket};
 use crate::config::Limits;
 use crate::ids::SocketId;
+use crate::quota::{Account, Held};
 
 /// The longest name of a room, in bytes.
 const MAX_ROOM_NAME: usize = 256;
@@ -20,6 +21,7 @@ pub struct Namespace {
     path: String,
     rooms_per_socket: usize,
     rooms_per_namespace: usize,
+    account: Account,
     members: RwLock<Members>,
 }
 
@@ -66,13 +68,20 @@ pub enum JoinError {
 impl Namespace {
     /// An empty namespace for the path it is mounted on.
     #[must_use]
-    pub fn new(path: String, limits: &Limits) -> Self {
+    pub fn new(path: String, limits: &Limits, account: Account) -> Self {
         Self {
             path,
             rooms_per_socket: limits.rooms_per_socket,
             rooms_per_namespace: limits.rooms_per_namespace,
+            account,
             members: RwLock::default(),
         }
+    }
+
+    /// What the use of it is counted on.
+    #[must_use]
+    pub fn account(&self) -> &Account {
+        &self.account
     }
 
     /// The path it is mounted on.
@@ -138,7 +147,7 @@ impl Namespace {
         members.sockets.swap_remove(&socket.id());
         let joined = members.joined.remove(&socket.id()).unwrap_or_default();
         for room in &joined {
-            members.leave(room, socket.id());
+            members.leave(room, socket.id(), &self.account);
         }
         // Set while the lock is held, so that nobody sees the socket neither in its rooms nor as having left them.
         // It is in nobody's list any more, so that this happens once.
@@ -196,7 +205,9 @@ impl Namespace {
             .get_key_value(room)
             .map(|(name, _)| name.clone());
         if joined.len() >= self.rooms_per_socket
-            || (known.is_none() && members.rooms.len() >= self.rooms_per_namespace)
+            || (known.is_none()
+                && (members.rooms.len() >= self.rooms_per_namespace
+                    || !self.account.take(Held::Rooms, 1)))
         {
             return Err(JoinError::TooMany);
         }
@@ -218,7 +229,7 @@ impl Namespace {
             .get_mut(&id)
             .is_some_and(|joined| joined.remove(room))
         {
-            members.leave(room, id);
+            members.leave(room, id, &self.account);
         }
     }
 
@@ -289,13 +300,21 @@ impl Namespace {
     }
 }
 
+impl Drop for Namespace {
+    fn drop(&mut self) {
+        let rooms = self.read().rooms.len();
+        self.account.give_back(Held::Rooms, rooms as u64);
+    }
+}
+
 impl Members {
     /// Takes a socket out of a room's list, and the room away when it was the last.
-    fn leave(&mut self, room: &str, id: SocketId) {
+    fn leave(&mut self, room: &str, id: SocketId, account: &Account) {
         if let Some(sockets) = self.rooms.get_mut(room) {
             sockets.swap_remove(&id);
             if sockets.is_empty() {
                 self.rooms.remove(room);
+                account.give_back(Held::Rooms, 1);
             }
         }
     }
@@ -334,7 +353,7 @@ mod tests {
             rooms_per_namespace,
             ..Limits::default()
         };
-        Namespace::new("/test".into(), &limits)
+        Namespace::new("/test".into(), &limits, Account::unbounded())
     }
 
     fn socket(namespace: &Namespace) -> Arc<Socket> {

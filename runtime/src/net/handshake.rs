@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use fastwebsockets::upgrade::UpgradeFut;
 use hyper::body::Incoming;
@@ -16,6 +17,10 @@ use crate::connection;
 use crate::hub::Socket;
 use crate::ids::SocketId;
 use crate::namespace::Namespace;
+use crate::quota::Held;
+
+/// After what time who finds no room may come again.
+const FULL: Duration = Duration::from_secs(1);
 
 /// Whether a request asks for a WebSocket.
 pub(super) fn is_wanted(headers: &HeaderMap) -> bool {
@@ -35,6 +40,10 @@ pub(super) fn upgrade(
         tracing::error!("no randomness for a socket's id: {error}");
         Box::new(respond::internal_error())
     })?;
+    let account = namespace.sockets().account();
+    let Some(open) = account.hold(Held::Connections, 1) else {
+        return Err(Box::new(respond::unavailable(FULL)));
+    };
     let (response, upgraded) = fastwebsockets::upgrade::upgrade(&mut request)
         .map_err(|error| Box::new(respond::bad_request(&error.to_string())))?;
     let mut answer = response.map(|_| respond::whole(""));
@@ -51,6 +60,7 @@ pub(super) fn upgrade(
     tokio::spawn(async move {
         // Held until the socket has ended, so that a server that stops waits for it.
         let _busy = busy;
+        let _open = open;
         let Some((stream, received)) = stream_of(upgraded).await else {
             tracing::debug!(conn = %id, "the client left during the handshake");
             return;

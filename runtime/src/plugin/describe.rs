@@ -176,7 +176,13 @@ fn mount(
     let present = plugin.generation().namespace.clone();
     let sockets = present.filter(|sockets| sockets.path() == path);
     Ok(NamespaceDescriptor {
-        sockets: sockets.unwrap_or_else(|| Arc::new(hub::Namespace::new(path, plugin.limits()))),
+        sockets: sockets.unwrap_or_else(|| {
+            Arc::new(hub::Namespace::new(
+                path,
+                plugin.limits(),
+                plugin.account.clone(),
+            ))
+        }),
         name: said.name,
         middlewares: said.middlewares,
         protocols: said.protocols,

@@ -1,5 +1,8 @@
 //! The one Wasmtime engine of the process and what its guests can import.
 
+use std::sync::Arc;
+use std::time::Instant;
+
 use anyhow::{Context, Result};
 use wasmtime::component::{HasSelf, Linker};
 use wasmtime::{Config, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
@@ -16,12 +19,14 @@ use super::host::HostState;
 use super::sandbox::deadline::TICK;
 use super::sandbox::limiter;
 use crate::config::Limits;
+use crate::quota::Tenants;
 
-/// Makes the engine and starts its clock, a thread that ends when the engine is gone.
+/// Makes the engine and starts its clock, a thread that ends when the engine is gone. It also sees to it that the tenants
+/// take turns.
 ///
 /// # Errors
 /// The address space for `limits.instances` instances cannot be reserved.
-pub fn new(limits: &Limits) -> Result<Engine> {
+pub fn new(limits: &Limits, tenants: Arc<Tenants>) -> Result<Engine> {
     let mut pool = PoolingAllocationConfig::new();
     pool.total_component_instances(limits.instances)
         .total_core_instances(limits.instances.saturating_mul(8))
@@ -46,6 +51,7 @@ pub fn new(limits: &Limits) -> Result<Engine> {
             while let Some(engine) = clock.upgrade() {
                 engine.increment_epoch();
                 drop(engine);
+                tenants.balance(Instant::now());
                 std::thread::sleep(TICK);
             }
         })

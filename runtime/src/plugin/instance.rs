@@ -14,6 +14,7 @@ use super::host::HostState;
 use super::place::{Place, Turn};
 use super::sandbox::{Clock, Deadline, Overrun};
 use super::{CallError, Generation, Plugin};
+use crate::quota::Held;
 
 /// At which epoch a call first hands the thread back. Not at the next, which may be but a moment away: a call that is
 /// short never does, wherever between two ticks it begins.
@@ -43,12 +44,15 @@ impl Instance {
         generation: &Generation,
         deadline: Deadline,
     ) -> Result<Self, CallError> {
-        let state = HostState::new(plugin, generation, deadline);
+        let hold = plugin.account.hold(Held::Instances, 1);
+        let hold = hold.ok_or(CallError::Quota("instances (quotas.instances)"))?;
+        let state = HostState::new(plugin, generation, deadline, hold);
         let clock = state.clock.clone();
         let mut store = Store::new(&plugin.shared.engine, state);
         store.limiter(|state| &mut state.limiter);
         store.set_hostcall_fuel(plugin.shared.hostcall_fuel());
         store.epoch_deadline_callback(|store| Ok(store.data().clock.tick()?));
+        store.call_hook(|mut store, hook| store.data_mut().host_calls.pass(hook));
         store.set_epoch_deadline(FIRST_YIELD);
         let made = async {
             let code = &generation.code;
@@ -89,6 +93,7 @@ impl Instance {
     /// Makes it ready for a call.
     pub(super) fn arm(&mut self) {
         self.store.set_epoch_deadline(FIRST_YIELD);
+        self.store.data_mut().host_calls.begin();
     }
 }
 
@@ -109,6 +114,7 @@ impl<'a> Entry<'a> {
         place: &'a Place<Box<Instance>>,
         deadline: Deadline,
     ) -> Result<Self, CallError> {
+        plugin.hold_back().await;
         let (turn, instance) = loop {
             if plugin.quarantined().is_some() {
                 // Boxed, as below.

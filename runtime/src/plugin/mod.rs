@@ -19,6 +19,7 @@ pub mod compile;
 mod controller;
 mod generation;
 mod instance;
+pub mod log;
 mod place;
 mod quarantine;
 mod sandbox;
@@ -46,6 +47,7 @@ pub use self::controller::ResponseSender;
 pub use self::generation::{Generation, ReplaceError};
 use self::host::{ContextHandle, HostState, RequestContext};
 use self::instance::{Entry, Guest, Instance};
+use self::log::PluginLog;
 use self::place::Place;
 use self::quarantine::{Quarantine, Rules};
 use self::sandbox::Deadline;
@@ -56,6 +58,7 @@ use crate::config::{Config, Limits, PluginSettings};
 use crate::hub::Socket;
 use crate::ids::PluginId;
 use crate::message::{CloseEvent, Message};
+use crate::quota::{Account, Spent, Tenants};
 use crate::store::{self, Stores};
 use crate::ulak::{Sender, Ulak};
 
@@ -70,6 +73,7 @@ pub struct Shared {
     compiler: Compiler,
     codes: Codes,
     quarantine: Rules,
+    tenants: Arc<Tenants>,
     backplane: Arc<dyn Backplane>,
     ulak: Arc<Ulak>,
     stores: Stores,
@@ -90,7 +94,10 @@ impl Shared {
         backplane: Arc<dyn Backplane>,
         ulak: Arc<Ulak>,
     ) -> anyhow::Result<Arc<Self>> {
-        let engine = engine::new(&config.limits)?;
+        // As many as Tokio starts.
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let tenants = Arc::new(Tenants::new(cores));
+        let engine = engine::new(&config.limits, tenants.clone())?;
         let limits = store::Limits {
             tenant_bytes: config.limits.store_bytes,
             value_bytes: config.limits.store_value_bytes,
@@ -101,6 +108,7 @@ impl Shared {
             compiler,
             codes: Codes::default(),
             quarantine: Rules::from(config),
+            tenants,
             backplane,
             ulak,
             stores: Stores::new(&config.store, limits),
@@ -124,6 +132,9 @@ pub struct Plugin {
     generation: ArcSwap<Generation>,
     /// What the configuration gives to it.
     settings: Arc<PluginSettings>,
+    /// What its use of what all share is counted on.
+    account: Account,
+    log: Arc<PluginLog>,
     /// The namespaces that it may address.
     sender: Sender,
     /// The instance for the events of a namespace and the requests of a middleware.
@@ -177,6 +188,9 @@ pub enum CallError {
     /// The guest trapped. Its instance is gone.
     #[error("the guest trapped: {}", trap(.0))]
     Trap(Arc<wasmtime::Error>),
+    /// A quota does not allow what the call needs.
+    #[error("its tenant or it itself has as many {0} as it may")]
+    Quota(&'static str),
     /// The guest took too long. Its instance is gone.
     #[error("{0}")]
     Overrun(Overrun),
@@ -203,9 +217,14 @@ fn trap(error: &wasmtime::Error) -> String {
 impl Plugin {
     /// A plugin that has not said yet what it is.
     fn new(id: PluginId, shared: &Arc<Shared>, generation: Generation) -> Self {
-        let settings = shared.config.terms(id.tenant.as_deref(), &id.key());
+        let tenant = id.tenant.as_deref();
+        let settings = shared.config.terms(tenant, &id.key());
+        let quotas = shared.config.tenant_quotas(tenant);
+        let account = shared.tenants.account(tenant, &quotas, &settings.quotas);
         Self {
             generation: ArcSwap::from_pointee(generation),
+            log: Arc::new(PluginLog::new(id.clone(), account.clone())),
+            account,
             sender: shared.ulak.sender(id.tenant.as_deref()),
             shared: shared.clone(),
             events: Place::new(),
@@ -269,6 +288,26 @@ impl Plugin {
     /// Ends its quarantine, when it is in one, and forgets what led to it.
     pub fn lift_quarantine(&self) {
         self.quarantine.lift();
+    }
+
+    /// What its use of what all share is counted on.
+    #[must_use]
+    pub fn account(&self) -> &Account {
+        &self.account
+    }
+
+    /// Whether one more line may be written about it, see [`PluginLog::may_write`].
+    #[must_use]
+    pub fn may_log(&self) -> bool {
+        self.log.may_write()
+    }
+
+    /// Waits until it may call the host again, when it has done so too often.
+    async fn hold_back(&self) {
+        if let Some(wait) = self.account.exhausted(Spent::HostCalls) {
+            // Boxed, as it is rare.
+            Box::pin(tokio::time::sleep(wait)).await;
+        }
     }
 
     /// What it may use.

@@ -29,6 +29,7 @@ impl Plugin {
     /// # Errors
     /// The service returned an error, trapped or took too long.
     pub async fn run_job(&self, job: Job<'_>) -> Result<(), CallError> {
+        self.hold_back().await;
         let (turn, instance) = self.jobs.enter().await;
         let mut instance = match (instance, job) {
             (Some(instance), _) => instance,

@@ -33,7 +33,12 @@ impl Watch {
     pub(super) fn new() -> Self {
         let (teller, news) = mpsc::channel(NEWS);
         let watcher = notify::recommended_watcher(move |event: notify::Result<Event>| {
-            if let Ok(event) = event {
+            // Looking at the folder opens it, which is no news.
+            let news = event.as_ref().is_ok_and(|event| {
+                !event.kind.is_access()
+                    || event.kind == EventKind::Access(AccessKind::Close(AccessMode::Write))
+            });
+            if news && let Ok(event) = event {
                 // When it is full, somebody is about to look.
                 let _ = teller.try_send(event);
             }

@@ -17,6 +17,7 @@ use tulpar_runtime::plugin::compile::Compiler;
 use tulpar_runtime::plugin::describe::Loaded;
 use tulpar_runtime::plugin::load::{Content, load};
 use tulpar_runtime::plugin::{Event, Shared};
+use tulpar_runtime::quota::Account;
 use tulpar_runtime::ulak::Ulak;
 
 const PLUGIN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../plugins/echo.wasm");
@@ -103,7 +104,11 @@ fn guest(criterion: &mut Criterion) {
 fn publish(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("publish");
     for members in [1, 100, 10_000] {
-        let namespace = Namespace::new("/room".into(), &Config::default().limits);
+        let namespace = Namespace::new(
+            "/room".into(),
+            &Config::default().limits,
+            Account::unbounded(),
+        );
         let sockets: Vec<_> = (0..members).map(|_| socket()).collect();
         for socket in &sockets {
             namespace.insert(socket.clone());

@@ -5,7 +5,6 @@ use wasmtime::Result;
 
 use super::super::bindings::tulpar::plugin::log::{Host, Level as GuestLevel};
 use super::HostState;
-use super::output::write_line;
 
 impl Host for HostState {
     fn log(&mut self, level: GuestLevel, message: String) -> Result<()> {
@@ -16,7 +15,7 @@ impl Host for HostState {
             GuestLevel::Warn => Level::WARN,
             GuestLevel::Error => Level::ERROR,
         };
-        write_line(&self.plugin, level, &message);
+        self.log.write(level, &message);
         Ok(())
     }
 }

@@ -28,12 +28,14 @@ pub(super) use self::sockets::Handles;
 pub use self::sockets::SocketHandle;
 use self::ulak::Broker;
 use super::bindings::tulpar::plugin::types;
-use super::sandbox::{Clock, Deadline, Limiter};
+use super::log::PluginLog;
+use super::sandbox::{Clock, Deadline, HostCalls, Limiter};
 use super::{Generation, Plugin, Shared};
 use crate::config::{Limits, PluginSettings};
 use crate::hub;
 use crate::ids::PluginId;
 use crate::message::Message;
+use crate::quota::{Account, Held, Hold, Spent};
 
 /// The most JSON a plugin may attach to one connection, in bytes.
 pub const MAX_VALUES: usize = 64 << 10;
@@ -54,7 +56,12 @@ pub struct HostState {
     pub(super) request: Option<Box<RequestContext>>,
     pub(super) limiter: Limiter,
     pub(super) clock: Clock,
+    pub(super) host_calls: HostCalls,
+    account: Account,
+    /// That there is one more instance.
+    _instance: Hold,
     plugin: Arc<PluginId>,
+    log: Arc<PluginLog>,
     settings: Arc<PluginSettings>,
     broker: Broker,
     buckets: Buckets,
@@ -66,22 +73,29 @@ pub struct HostState {
 
 impl HostState {
     /// The state of a new instance, each of whose calls may take as long as `deadline` says.
-    pub(super) fn new(plugin: &Plugin, generation: &Generation, deadline: Deadline) -> Self {
+    pub(super) fn new(
+        plugin: &Plugin,
+        generation: &Generation,
+        deadline: Deadline,
+        instance: Hold,
+    ) -> Self {
         let limits = plugin.limits();
-        let id = &plugin.id;
         let mut table = ResourceTable::new();
         table.set_max_capacity(WASI_HANDLES);
         let wasi = WasiCtx::builder()
-            .stdout(output::Lines::new(id.clone(), tracing::Level::INFO))
-            .stderr(output::Lines::new(id.clone(), tracing::Level::WARN))
+            .stdout(output::Lines::new(plugin.log.clone(), tracing::Level::INFO))
+            .stderr(output::Lines::new(plugin.log.clone(), tracing::Level::WARN))
             .max_random_size(MAX_RANDOM)
             .build();
         Self {
             namespace: generation.namespace.clone(),
             handles: Handles::new(limits.handles),
             request: None,
-            limiter: Limiter::new(limits.instance_memory_bytes),
-            clock: Clock::new(deadline),
+            limiter: Limiter::new(limits.instance_memory_bytes, plugin.account.clone()),
+            clock: Clock::new(deadline, plugin.account.clone()),
+            host_calls: HostCalls::new(limits.host_calls, plugin.account.clone()),
+            account: plugin.account.clone(),
+            _instance: instance,
             settings: plugin.settings.clone(),
             broker: Broker::new(plugin),
             buckets: Buckets::new(limits.handles),
@@ -89,7 +103,8 @@ impl HostState {
             wasi,
             http: WasiHttpCtx::new(),
             table,
-            plugin: id.clone(),
+            plugin: plugin.id.clone(),
+            log: plugin.log.clone(),
             shared: plugin.shared.clone(),
         }
     }
@@ -105,10 +120,12 @@ impl HostState {
         {
             return Err(types::SocketError::InvalidArgument);
         }
-        let frame = encode(message, &self.settings.limits)?;
-        Ok(self.namespace.as_ref().map_or(0, |namespace| {
+        let frame = encode(message, &self.settings.limits, &self.account)?;
+        let addressed = self.namespace.as_ref().map_or(0, |namespace| {
             self.shared.backplane.publish(namespace, audience, &frame)
-        }))
+        });
+        self.account.charge(Spent::Deliveries, u64::from(addressed));
+        Ok(addressed)
     }
 }
 
@@ -152,10 +169,11 @@ impl From<hub::JoinError> for types::SocketError {
     }
 }
 
-/// The frame of a message, unless it is too large.
+/// The frame of a message, unless it is too large or more than the account allows at the moment.
 fn encode(
     message: &types::MessageResult,
     limits: &Limits,
+    account: &Account,
 ) -> Result<hub::Frame, types::SocketError> {
     let message = match message {
         types::MessageResult::Text(text) => Message::Text(text),
@@ -164,7 +182,17 @@ fn encode(
     if message.payload().len() > limits.max_message_bytes {
         return Err(types::SocketError::TooLarge);
     }
-    Ok(hub::Frame::message(message))
+    if account.exhausted(Spent::Deliveries).is_some() {
+        return Err(types::SocketError::LimitExceeded);
+    }
+    if !account.bounds(Held::Queued) {
+        return Ok(hub::Frame::message(message));
+    }
+    let hold = account.hold(Held::Queued, message.payload().len() as u64);
+    match hold {
+        Some(hold) => Ok(hub::Frame::held(message, hold)),
+        None => Err(types::SocketError::LimitExceeded),
+    }
 }
 
 /// The text, when it is JSON and no longer than [`MAX_VALUES`].

@@ -14,6 +14,7 @@ use wasmtime_wasi_http::{
 };
 
 use super::super::Plugin;
+use super::super::log::PluginLog;
 use crate::config::PluginSettings;
 use crate::ids::PluginId;
 
@@ -23,6 +24,7 @@ const CHUNK: usize = 64 << 10;
 /// Decides where the requests of a plugin may go.
 pub(super) struct Outgoing {
     plugin: Arc<PluginId>,
+    log: Arc<PluginLog>,
     settings: Arc<PluginSettings>,
     /// How many more requests may be under way.
     free: Arc<Semaphore>,
@@ -35,6 +37,7 @@ impl Outgoing {
     pub(super) fn new(plugin: &Plugin) -> Self {
         Self {
             plugin: plugin.id.clone(),
+            log: plugin.log.clone(),
             settings: plugin.settings.clone(),
             free: plugin.outgoing.clone(),
         }
@@ -62,12 +65,14 @@ impl Outgoing {
             return Ok(());
         }
         let authority = authority.as_str().trim_end_matches('.');
-        tracing::warn!(
+        if self.log.may_write() {
+            tracing::warn!(
             plugin = %self.plugin,
             "a request to {authority} was denied; to grant it, add \"{authority}\" to `hosts` under [plugin.{:?}] in \
              tulpar.toml",
-            self.plugin.key()
-        );
+                self.plugin.key()
+            );
+        }
         Err(Error::HttpRequestDenied)
     }
 }

@@ -9,7 +9,7 @@ use wasmtime_wasi::async_trait;
 use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
 use wasmtime_wasi::p2::{OutputStream, Pollable, StreamResult};
 
-use crate::ids::PluginId;
+use super::super::log::PluginLog;
 
 /// The longest line that is logged whole, in bytes.
 const MAX_LINE: usize = 8 << 10;
@@ -26,42 +26,27 @@ pub(in crate::plugin) fn one_line(text: &str) -> String {
         .collect()
 }
 
-/// Writes one line of a plugin to the log.
-pub(super) fn write_line(plugin: &PluginId, level: Level, line: &str) {
-    let line = one_line(line);
-    match level {
-        Level::TRACE => tracing::trace!(target: "plugin", %plugin, "{line}"),
-        Level::DEBUG => tracing::debug!(target: "plugin", %plugin, "{line}"),
-        Level::INFO => tracing::info!(target: "plugin", %plugin, "{line}"),
-        Level::WARN => tracing::warn!(target: "plugin", %plugin, "{line}"),
-        Level::ERROR => tracing::error!(target: "plugin", %plugin, "{line}"),
-    }
-}
-
 /// The standard output or error of a plugin: each line becomes one of the log.
 #[derive(Clone)]
 pub(super) struct Lines {
-    plugin: Arc<PluginId>,
+    log: Arc<PluginLog>,
     level: Level,
     /// The beginning of a line that has not ended yet.
     pending: Vec<u8>,
 }
 
 impl Lines {
-    pub(super) fn new(plugin: Arc<PluginId>, level: Level) -> Self {
+    pub(super) fn new(log: Arc<PluginLog>, level: Level) -> Self {
         Self {
-            plugin,
+            log,
             level,
             pending: Vec::new(),
         }
     }
 
     fn end_line(&mut self) {
-        write_line(
-            &self.plugin,
-            self.level,
-            &String::from_utf8_lossy(&self.pending),
-        );
+        self.log
+            .write(self.level, &String::from_utf8_lossy(&self.pending));
         self.pending.clear();
     }
 }

@@ -10,6 +10,7 @@ use super::super::bindings::tulpar::plugin::sockets::{Host, HostSocket};
 use super::super::bindings::tulpar::plugin::types::{MessageResult, SocketError};
 use super::{HostState, checked_json, encode};
 use crate::hub::{Audience, Frame, MAX_CONTROL_PAYLOAD, Socket, is_sendable};
+use crate::quota::Spent;
 
 /// What a guest's handle to a socket stands for: a place in [`Handles`].
 pub struct SocketHandle;
@@ -88,7 +89,11 @@ impl HostSocket for HostState {
         message: MessageResult,
     ) -> Result<Result<(), SocketError>> {
         let socket = self.handles.get(&socket)?;
-        Ok(encode(&message, &self.settings.limits).and_then(|frame| Ok(socket.send(frame)?)))
+        let frame = encode(&message, &self.settings.limits, &self.account);
+        Ok(frame.and_then(|frame| {
+            self.account.charge(Spent::Deliveries, 1);
+            Ok(socket.send(frame)?)
+        }))
     }
 
     fn ping(
@@ -99,6 +104,9 @@ impl HostSocket for HostState {
         let socket = self.handles.get(&socket)?;
         if data.len() > MAX_CONTROL_PAYLOAD {
             return Ok(Err(SocketError::InvalidArgument));
+        }
+        if self.account.spend_one(Spent::Deliveries).is_err() {
+            return Ok(Err(SocketError::LimitExceeded));
         }
         Ok(socket.send(Frame::ping(&data)).map_err(SocketError::from))
     }

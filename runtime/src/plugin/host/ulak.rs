@@ -13,6 +13,7 @@ use super::super::bindings::tulpar::plugin::ulak::{
 use super::{HostState, encode};
 use crate::config::PluginSettings;
 use crate::hub;
+use crate::quota::{Account, Spent};
 use crate::ulak::{self, UlakError};
 
 /// Operations that are done without giving the thread to others.
@@ -24,6 +25,7 @@ type Outcome<T = u32> = std::result::Result<T, Error>;
 pub(super) struct Broker {
     sender: ulak::Sender,
     settings: Arc<PluginSettings>,
+    account: Account,
 }
 
 impl Broker {
@@ -31,21 +33,31 @@ impl Broker {
         Self {
             sender: plugin.sender.clone(),
             settings: plugin.settings.clone(),
+            account: plugin.account.clone(),
         }
     }
 
     /// The frame of a message to a namespace, unless it is too large.
     fn frame_for(&self, namespace: &str, message: &MessageResult) -> Outcome<hub::Frame> {
-        encode(message, &self.settings.limits).map_err(|error| Error {
-            code: match error {
-                SocketError::TooLarge => ErrorCode::InvalidMessage,
-                _ => ErrorCode::SendFailed,
-            },
-            message: format!(
-                "the message is over {} bytes (limits.max-message-bytes)",
-                self.settings.limits.max_message_bytes
-            ),
-            namespace: Some(namespace.to_owned()),
+        encode(message, &self.settings.limits, &self.account).map_err(|error| {
+            let (code, message) = match error {
+                SocketError::TooLarge => (
+                    ErrorCode::InvalidMessage,
+                    format!(
+                        "the message is over {} bytes (limits.max-message-bytes)",
+                        self.settings.limits.max_message_bytes
+                    ),
+                ),
+                _ => (
+                    ErrorCode::LimitExceeded,
+                    "too much is sent (quotas.deliveries-per-second, quotas.queued-bytes)".into(),
+                ),
+            };
+            Error {
+                code,
+                message,
+                namespace: Some(namespace.to_owned()),
+            }
         })
     }
 
@@ -56,9 +68,13 @@ impl Broker {
         message: &MessageResult,
     ) -> Outcome {
         let frame = self.frame_for(namespace, message)?;
-        self.sender
-            .send(namespace, target, &frame)
-            .map_err(Error::from)
+        self.deliver(namespace, target, &frame)
+    }
+
+    fn deliver(&self, namespace: &str, target: ulak::Target<'_>, frame: &hub::Frame) -> Outcome {
+        let addressed = self.sender.send(namespace, target, frame)?;
+        self.account.charge(Spent::Deliveries, u64::from(addressed));
+        Ok(addressed)
     }
 
     /// The results of several operations, of which the first `limits.bulk-operations` are done. Now and then it gives the
@@ -131,22 +147,20 @@ impl Host for HostState {
         let send = |room: &String| {
             let frame = frame.as_ref().map_err(Error::clone)?;
             let target = ulak::Target::Room(room);
-            Ok(broker.sender.send(&namespace, target, frame)?)
+            broker.deliver(&namespace, target, frame)
         };
         Ok(broker.in_bulk(rooms, send).await)
     }
 
     async fn broadcast_all(&mut self, message: MessageResult) -> Result<BulkResult> {
         let broker = &self.broker;
-        let frame = encode(&message, &broker.settings.limits).ok();
+        let frame = encode(&message, &broker.settings.limits, &broker.account).ok();
         let send = |namespace: &String| {
             let frame = match &frame {
                 Some(frame) => frame.clone(),
                 None => broker.frame_for(namespace, &message)?,
             };
-            Ok(broker
-                .sender
-                .send(namespace, ulak::Target::Broadcast, &frame)?)
+            broker.deliver(namespace, ulak::Target::Broadcast, &frame)
         };
         Ok(broker.in_bulk(broker.sender.namespaces(), send).await)
     }

@@ -2,6 +2,8 @@
 
 use wasmtime::ResourceLimiter;
 
+use crate::quota::{Account, Held};
+
 /// Elements in all tables of an instance together. A Rust guest has one table with an element per function whose
 /// address is taken: some hundreds.
 pub(crate) const TABLE_ELEMENTS: usize = 100_000;
@@ -19,17 +21,26 @@ pub struct Limiter {
     memory_limit: usize,
     memory: usize,
     table_elements: usize,
+    /// Where the memory is counted beside that of other instances.
+    account: Account,
 }
 
 impl Limiter {
-    /// A limiter that allows `memory_limit` bytes of linear memory.
+    /// A limiter that allows `memory_limit` bytes of linear memory, as far as the account does.
     #[must_use]
-    pub fn new(memory_limit: usize) -> Self {
+    pub fn new(memory_limit: usize, account: Account) -> Self {
         Self {
             memory_limit,
             memory: 0,
             table_elements: 0,
+            account,
         }
+    }
+}
+
+impl Drop for Limiter {
+    fn drop(&mut self) {
+        self.account.give_back(Held::Memory, self.memory as u64);
     }
 }
 
@@ -47,6 +58,10 @@ impl ResourceLimiter for Limiter {
         _maximum: Option<usize>,
     ) -> wasmtime::Result<bool> {
         let total = grown(self.memory, current, desired, self.memory_limit);
+        let total = total.filter(|total| {
+            let more = (total - self.memory) as u64;
+            self.account.take(Held::Memory, more)
+        });
         self.memory = total.unwrap_or(self.memory);
         Ok(total.is_some())
     }
@@ -81,7 +96,7 @@ mod tests {
 
     #[test]
     fn all_memories_of_a_store_share_one_limit() {
-        let mut limiter = Limiter::new(100);
+        let mut limiter = Limiter::new(100, Account::unbounded());
         let mut grow = |current, desired| limiter.memory_growing(current, desired, None).unwrap();
         assert!(grow(0, 60));
         assert!(!grow(0, 41));
@@ -93,7 +108,7 @@ mod tests {
 
     #[test]
     fn tables_have_a_limit_too() {
-        let mut limiter = Limiter::new(0);
+        let mut limiter = Limiter::new(0, Account::unbounded());
         let mut grow = |current, desired| limiter.table_growing(current, desired, None).unwrap();
         assert!(grow(0, TABLE_ELEMENTS));
         assert!(!grow(TABLE_ELEMENTS, TABLE_ELEMENTS + 1));

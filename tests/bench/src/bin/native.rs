@@ -12,6 +12,7 @@ use tulpar_runtime::namespace::{Namespace, NativeHandler};
 use tulpar_runtime::net::router::Router;
 use tulpar_runtime::net::{self, Server};
 use tulpar_runtime::plugin::Event;
+use tulpar_runtime::quota::Account;
 
 /// Sends each message back.
 struct Echo;
@@ -51,7 +52,7 @@ fn main() -> anyhow::Result<()> {
         let handlers: [(&str, Box<dyn NativeHandler>); 2] =
             [("/echo", Box::new(Echo)), ("/room", Box::new(Room))];
         for (path, handler) in handlers {
-            let sockets = hub::Namespace::new(path.into(), &config.limits);
+            let sockets = hub::Namespace::new(path.into(), &config.limits, Account::unbounded());
             router.mount(Namespace::native(sockets, handler), Vec::new(), None);
         }
         let server = Arc::new(Server::new(NodeId::random()?, &config, router));
