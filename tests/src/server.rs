@@ -279,18 +279,17 @@ impl Server {
 
     /// The memory that the process holds, in bytes.
     pub fn resident_bytes(&self) -> u64 {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()))
-            .expect("the process runs");
+        self.memory().expect("the process runs")
+    }
+
+    /// The memory that the process holds, in bytes; none when it has ended.
+    pub fn memory(&self) -> Option<u64> {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).ok()?;
         let line = status
             .lines()
-            .find_map(|line| line.strip_prefix("VmRSS:"))
-            .expect("the kernel says it");
-        line.trim()
-            .trim_end_matches(" kB")
-            .trim()
-            .parse::<u64>()
-            .expect("it is a number")
-            * 1024
+            .find_map(|line| line.strip_prefix("VmRSS:"))?;
+        let kilobytes = line.trim().trim_end_matches(" kB").trim();
+        Some(kilobytes.parse::<u64>().expect("it is a number") * 1024)
     }
 }
 
