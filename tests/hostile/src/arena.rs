@@ -61,6 +61,14 @@ impl fmt::Display for Fate {
     }
 }
 
+/// What became of a file.
+pub enum Settled {
+    /// It is refused, for this reason.
+    Refused(String),
+    /// It is served at this path.
+    Served(String),
+}
+
 /// How often each fate was met.
 #[derive(Default)]
 pub struct Tally(BTreeMap<Fate, u32>);
@@ -186,29 +194,38 @@ impl Arena {
         panic!("{path} does not echo after the attack: {ended:?}")
     }
 
-    /// The line that says why a file was refused, as soon as there is one; none as soon as `path` is served instead.
-    pub async fn refusal(&self, file: &str, path: &str, patience: Duration) -> Option<String> {
-        let file_says = format!("{file}: ");
-        let end = Instant::now() + patience;
+    /// What became of a file that was dropped in, by what the server says of it: refused, or served at a path.
+    pub async fn settled(&self, file: &str) -> Settled {
+        // A file is looked at when it has stayed as it is for a moment, and one that takes long to compile is given up
+        // some time.
+        const PATIENCE: Duration = Duration::from_secs(90);
+        let (refused, served) = (format!("{file}: "), format!(" from {file}"));
+        let end = Instant::now() + PATIENCE;
         loop {
             // In the table when the server starts, and in the log when it runs, with the whole path there.
-            let lines =
-                [&self.server.stdout, &self.server.stderr].map(|lines| lines.with("refused "));
-            let why = lines
-                .iter()
-                .flatten()
-                .find_map(|line| line.split_once(&file_says));
+            let said = |word| {
+                [&self.server.stdout, &self.server.stderr]
+                    .map(|lines| lines.with(word))
+                    .concat()
+            };
+            let lines = said("refused ");
+            let why = lines.iter().find_map(|line| line.split_once(&refused));
             if let Some((_, why)) = why {
-                return Some(format!("refused: {why}"));
+                return Settled::Refused(format!("refused: {why}"));
             }
-            if !matches!(self.open(path).await, Err(Fate::Refused(404))) {
-                return None;
+            let lines = said("serving ");
+            let path = lines.iter().find_map(|line| {
+                let (_, rest) = line.split_once("serving ")?;
+                rest.strip_suffix(&served)
+            });
+            if let Some(path) = path {
+                return Settled::Served(path.to_owned());
             }
             assert!(
                 Instant::now() < end,
-                "{file} is neither served nor refused after {patience:?}"
+                "{file} is neither served nor refused after {PATIENCE:?}"
             );
-            tokio::time::sleep(Duration::from_millis(50)).await;
+            tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
 }

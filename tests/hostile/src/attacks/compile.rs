@@ -5,8 +5,7 @@ use std::rc::Rc;
 
 use tulpar_tests::Mould;
 
-use crate::arena::Arena;
-use crate::attacks::files::PATIENCE;
+use crate::arena::{Arena, Settled};
 use crate::component;
 use crate::row::Row;
 
@@ -21,7 +20,7 @@ pub fn rows() -> Vec<Row> {
 }
 
 /// A row whose component is made before anything is measured, because making it takes the processor too.
-fn bomb_row(name: &str, path: &'static str, make: fn() -> Vec<u8>) -> Row {
+fn bomb_row(name: &str, file: &'static str, make: fn() -> Vec<u8>) -> Row {
     let bytes = Rc::new(OnceCell::new());
     let made = Rc::clone(&bytes);
     let arm = move |builder| {
@@ -30,7 +29,7 @@ fn bomb_row(name: &str, path: &'static str, make: fn() -> Vec<u8>) -> Row {
     };
     Row::new(name, arm, move |arena| {
         let bytes = bytes.get().cloned().unwrap_or_default();
-        Box::pin(is_a_bomb(arena, path, bytes))
+        Box::pin(is_a_bomb(arena, file, bytes))
     })
 }
 
@@ -40,10 +39,10 @@ async fn is_a_bomb(arena: &Arena, name: &str, bytes: Vec<u8>) -> String {
     let file = format!("evil1/{name}.wasm");
     let begun = std::time::Instant::now();
     arena.server.drop_in(&file, &bytes);
-    let refusal = arena
-        .refusal(&file, &format!("/evil1/{name}"), PATIENCE)
-        .await;
-    let outcome = refusal.unwrap_or_else(|| "served".to_owned());
+    let outcome = match arena.settled(&file).await {
+        Settled::Refused(why) => why,
+        Settled::Served(_) => "served".to_owned(),
+    };
     format!("{size:.1} MiB, {outcome}, after {:.1?}", begun.elapsed())
 }
 

@@ -1,19 +1,17 @@
 //! Files that are dropped into the plugins folder while the server runs.
 
+use std::cell::OnceCell;
 use std::fs;
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::rc::Rc;
+use std::time::Instant;
 
-use tulpar_tests::{Mould, Server, guest, json};
+use tulpar_tests::{Mould, Server, connect, guest, json};
 
-use crate::arena::{Arena, Fate};
+use crate::arena::{Arena, Settled};
 use crate::attacks::compile;
 use crate::component;
 use crate::row::Row;
-
-/// How long a file may take to be refused or served. A file is looked at when it has kept its size for half a second, and
-/// one that takes long to compile is given up some time.
-pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The default of `limits.max-plugin-bytes`.
 const MAX_PLUGIN: usize = 32 << 20;
@@ -28,7 +26,7 @@ pub fn rows() -> Vec<Row> {
         }),
         file_row("describe-lies", |arena| Box::pin(lies(arena))),
         file_row("oversize", |arena| Box::pin(is_oversize(arena))),
-        file_row("compiled-code", |arena| Box::pin(is_compiled(arena))),
+        compiled_row(),
         file_row("truncated", |arena| Box::pin(is_truncated(arena))),
         file_row("bit-flipped", |arena| Box::pin(is_flipped(arena))),
     ];
@@ -52,8 +50,10 @@ pub async fn is_refused(arena: &Arena, name: &str, bytes: &[u8], word: &str) -> 
         let file = format!("evil1/{name}-{times}.wasm");
         arena.server.drop_in(&file, bytes);
         let begun = Instant::now();
-        let refusal = arena.refusal(&file, "/evil1/nowhere", PATIENCE).await;
-        let refusal = refusal.unwrap_or_else(|| panic!("{file} is served"));
+        let refusal = match arena.settled(&file).await {
+            Settled::Refused(why) => why,
+            Settled::Served(path) => panic!("{file} is served at {path}"),
+        };
         assert!(refusal.contains(word), "`{word}` is not in `{refusal}`");
         times += 1;
         if !arena.is_on() {
@@ -77,62 +77,70 @@ async fn lies(arena: &Arena) -> String {
     // In the root folder, whose plugins may have any path that is nobody's yet.
     let claim = Mould::namespace("/good/echo").bytes();
     arena.server.drop_in("claim.wasm", &claim);
-    let refusal = arena.refusal("claim.wasm", "/nowhere", PATIENCE).await;
-    assert!(refusal.is_some(), "the neighbour's path is taken from it");
+    if let Settled::Served(path) = arena.settled("claim.wasm").await {
+        panic!("the neighbour's path is taken from it: {path}");
+    }
 
     // A section for those who read it at rest, which says that it is the neighbour.
     let lie = json!({ "kind": "namespace", "path": "/../good/echo", "name": "Neighbour" });
-    let section = format!("{lie}\n");
     let torn = component::with_section(
         Mould::namespace("/torn").bytes(),
         "tulpar:plugin",
-        section.as_bytes(),
+        format!("{lie}\n").as_bytes(),
     );
-    arena.server.drop_in("evil1/torn.wasm", &torn);
-    let refusal = arena
-        .refusal("evil1/torn.wasm", "/evil1/torn", PATIENCE)
-        .await;
-    let torn = refusal.unwrap_or_else(|| "served as what it describes".to_owned());
+    let torn = expect_own(arena, "torn", &torn).await;
 
-    let mut served = 0;
+    let mut served = Vec::new();
     let mut refused = 0;
-    for (index, path) in [
-        "/../good/echo",
-        "/good/echo",
-        "/echo",
-        "good/echo",
-        "//good/echo",
-        "/%2e%2e/good/echo",
-        "/..%2fgood/echo",
-        "/*",
-        "/>",
-        "*",
-        "/good/echo\0",
-        "/",
-        "",
-    ]
-    .into_iter()
-    .enumerate()
-    {
-        let file = format!("evil1/liar-{index}.wasm");
-        arena.server.drop_in(&file, &Mould::namespace(path).bytes());
-        // Where it is served when it is: below its own tenant, and the root of that is the tenant itself.
-        let mounted = match path {
-            "/" => "/evil1".to_owned(),
-            path if path.starts_with('/') && !path.contains(['\0', '>', '*']) => {
-                format!("/evil1{path}")
-            }
-            _ => "/evil1/nowhere".to_owned(),
-        };
-        match arena.refusal(&file, &mounted, PATIENCE).await {
-            Some(_) => refused += 1,
-            None => served += 1,
+    for (index, path) in PATHS.into_iter().enumerate() {
+        let liar = Mould::namespace(path).bytes();
+        match expect_own(arena, &format!("liar-{index}"), &liar).await {
+            Some(path) => served.push(path),
+            None => refused += 1,
         }
     }
-    // The neighbour still has a guest of its own, which passes on what begins with `r`; the moulded one would echo it.
-    let fate = arena.strike("/good/echo", "id").await;
-    assert_ne!(fate, Fate::Refused(404), "the neighbour is gone");
-    format!("{refused} refused, {served} below its own tenant; the section that lies: {torn}")
+    // The neighbour's guest is still its own: it tells a socket its id, and the moulded one would echo.
+    let mut client = connect(arena.server.url("/good/echo")).await;
+    client.send("id").await;
+    assert_ne!(
+        client.recv_text().await,
+        "id",
+        "another serves the neighbour's path"
+    );
+    let torn = torn.unwrap_or_else(|| "refused".to_owned());
+    let served = served.join(" ");
+    format!(
+        "{refused} refused, the rest below its own tenant: {served}; the section that lies: {torn}"
+    )
+}
+
+/// What a liar says its path is.
+const PATHS: [&str; 13] = [
+    "/../good/echo",
+    "/good/echo",
+    "/echo",
+    "good/echo",
+    "//good/echo",
+    "/%2e%2e/good/echo",
+    "/..%2fgood/echo",
+    "/*",
+    "/>",
+    "*",
+    "/good/echo\0",
+    "/",
+    "",
+];
+
+/// The path that a plugin of the attacker's is served at, which is below its tenant; none when it is refused.
+async fn expect_own(arena: &Arena, name: &str, bytes: &[u8]) -> Option<String> {
+    let file = format!("evil1/{name}.wasm");
+    arena.server.drop_in(&file, bytes);
+    let Settled::Served(path) = arena.settled(&file).await else {
+        return None;
+    };
+    let is_own = path == "/evil1" || path.starts_with("/evil1/");
+    assert!(is_own, "{file} is served at {path}");
+    Some(path)
 }
 
 /// One byte over the bound, and otherwise a good plugin.
@@ -145,22 +153,34 @@ async fn is_oversize(arena: &Arena) -> String {
     is_refused(arena, "oversize", &padded, "33554432").await
 }
 
-/// Compiled code, even the host's own: as its cache keeps it, and without what it keeps before it.
-async fn is_compiled(arena: &Arena) -> String {
-    let cache = tempfile::tempdir().expect("a temporary folder");
-    drop(Server::with(&["neighbour"]).cache(cache.path()).start());
-    let kept = largest_below(cache.path()).expect("the cache holds the code");
-    let elf = kept
-        .windows(4)
-        .position(|four| four == b"\x7fELF")
-        .expect("it is an object file");
-    let refused = is_refused(arena, "kept", &kept, "").await;
-    is_refused(arena, "elf", &kept[elf..], "compiled").await;
+/// Compiled code, even the host's own, which another server has made before anything is measured.
+fn compiled_row() -> Row {
+    let kept = Rc::new(OnceCell::new());
+    let made = Rc::clone(&kept);
+    let arm = move |builder| {
+        made.get_or_init(|| {
+            let cache = tempfile::tempdir().expect("a temporary folder");
+            drop(Server::with(&["neighbour"]).cache(cache.path()).start());
+            largest_below(cache.path()).expect("the cache holds the code")
+        });
+        builder
+    };
+    Row::new("compiled-code", arm, move |arena| {
+        Box::pin(is_compiled(arena, kept.get().cloned().unwrap_or_default()))
+    })
+}
+
+/// As the cache keeps it, and without what it keeps before it.
+async fn is_compiled(arena: &Arena, kept: Vec<u8>) -> String {
+    let elf = kept.windows(4).position(|four| four == b"\x7fELF");
+    let elf = elf.expect("it is an object file");
     // By the name that people give such files it is no plugin at all.
     arena
         .server
         .drop_in("evil1/precompiled.cwasm", &kept[elf..]);
-    refused
+    let elf = is_refused(arena, "elf", &kept[elf..], "compiled").await;
+    let kept = is_refused(arena, "kept", &kept, "").await;
+    format!("{elf}; as the cache keeps it: {kept}")
 }
 
 async fn is_truncated(arena: &Arena) -> String {
@@ -172,12 +192,7 @@ async fn is_truncated(arena: &Arena) -> String {
         let file = format!("evil1/truncated-{length}.wasm");
         arena.server.drop_in(&file, &whole[..length]);
         // What is missing at the end may be for debuggers alone.
-        refused += usize::from(
-            arena
-                .refusal(&file, "/evil1/echo", PATIENCE)
-                .await
-                .is_some(),
-        );
+        refused += usize::from(matches!(arena.settled(&file).await, Settled::Refused(_)));
     }
     assert!(refused >= 16, "only {refused} were refused");
     format!("{refused} refused, none crashed")
@@ -197,7 +212,7 @@ async fn is_flipped(arena: &Arena) -> String {
     }
     let mut refused = 0;
     for file in &files {
-        refused += usize::from(arena.refusal(file, "/evil1/echo", PATIENCE).await.is_some());
+        refused += usize::from(matches!(arena.settled(file).await, Settled::Refused(_)));
     }
     format!("{refused} of {FLIPS} refused, none crashed")
 }
