@@ -22,6 +22,8 @@ pub struct Pace {
     pub attackers: usize,
     /// The setting `limits.deadline-ms`.
     pub deadline_ms: u32,
+    /// The setting `limits.compile-ms`; none for the default.
+    pub compile_ms: Option<u32>,
     /// The longest that a message of the neighbour's may take.
     pub longest: Option<Duration>,
     /// Whether the neighbour's p99 is judged.
@@ -36,6 +38,7 @@ impl Pace {
             alone: each,
             attack: each,
             deadline_ms: 50,
+            compile_ms: None,
             longest: None,
             judges_p99: true,
         }
@@ -49,6 +52,7 @@ impl Pace {
             attackers: 2,
             // A machine that compiles beside the tests may hold a thread back for longer than the default.
             deadline_ms: 200,
+            compile_ms: Some(10_000),
             longest: Some(Duration::from_secs(2)),
             judges_p99: false,
         }
@@ -163,10 +167,13 @@ pub async fn run_until_clear(row: &Row, pace: Pace, at_most: u32) -> Outcome {
 /// Runs a row once.
 pub async fn run(row: &Row, pace: Pace) -> Outcome {
     // The other tests are served without a quarantine unless their configuration has the word.
-    let limits = format!(
+    let mut limits = format!(
         "# With the default quarantine.\n[limits]\ndeadline-ms = {}\n",
         pace.deadline_ms
     );
+    if let Some(compile_ms) = pace.compile_ms {
+        limits.push_str(&format!("compile-ms = {compile_ms}\n"));
+    }
     let builder = Server::with(&[])
         .tenant("good", &["neighbour"])
         .config(&limits)

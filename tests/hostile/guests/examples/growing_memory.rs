@@ -1,4 +1,4 @@
-//! Grows its memory page by page until it is refused, and writes to each page. It keeps what it got until it is told to
+//! Grows its memory MiB by MiB until it is refused, and writes to each page. It keeps what it got until it is told to
 //! trap.
 
 use tulpar::prelude::*;
@@ -27,18 +27,18 @@ fn grow() -> usize {
     use std::ptr;
 
     const PAGE: usize = 64 * 1024;
+    const AT_ONCE: usize = 16;
     loop {
-        let page = memory_grow::<0>(1);
+        let page = memory_grow::<0>(AT_ONCE);
         if page == usize::MAX {
             return memory_size::<0>() * PAGE;
         }
-        #[allow(
-            unsafe_code,
-            reason = "the page was just given to it, and nobody else knows of it"
-        )]
-        // SAFETY: `page` is the index of a page that has just been added to the memory.
-        unsafe {
-            ptr::write_bytes(ptr::without_provenance_mut::<u8>(page * PAGE), 1, PAGE);
+        for touched in (page * PAGE..(page + AT_ONCE) * PAGE).step_by(4096) {
+            #[allow(unsafe_code, reason = "it was just given, and nobody else knows of it")]
+            // SAFETY: the byte lies in pages that have just been added to the memory.
+            unsafe {
+                ptr::without_provenance_mut::<u8>(touched).write_volatile(1);
+            }
         }
     }
 }

@@ -104,17 +104,17 @@ fn many_memories() -> Vec<u8> {
     let instance = "(core instance (instantiate $large))\n";
     let fields = format!(
         "(core module $large (memory 1024))\n{}",
-        instance.repeat(50)
+        instance.repeat(25)
     );
     component::with_fields(&Mould::namespace("/memories").bytes(), &fields)
 }
 
-/// A good namespace that consists of thousands of instances.
+/// A good namespace that consists of hundreds of instances.
 fn many_instances() -> Vec<u8> {
     let instance = "(core instance (instantiate $small))\n";
     let fields = format!(
         "(core module $small (table 1000 funcref))\n{}",
-        instance.repeat(5_000)
+        instance.repeat(900)
     );
     component::with_fields(&Mould::namespace("/instances").bytes(), &fields)
 }

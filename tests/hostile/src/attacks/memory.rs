@@ -67,10 +67,11 @@ async fn grows(arena: &Arena) -> String {
         }
         rounds += 1;
     }
-    format!(
-        "refused at {} MiB, {rounds} rounds, {stopped} stopped before",
-        most >> 20
-    )
+    let refused = match most >> 20 {
+        0 => "never refused in time".to_owned(),
+        most => format!("refused at {most} MiB"),
+    };
+    format!("{refused}, {rounds} rounds, {stopped} stopped before")
 }
 
 /// It gets through, or it is stopped; others must not feel which.
