@@ -10,6 +10,9 @@ use tulpar_tests::{Client, CloseFrame, Connect, Message, Response, Server, withi
 /// What a guest begins its answer with when it is still there after its harm.
 const OUTCOME: &str = "outcome: ";
 
+/// How long a call that never ends may take until it is stopped, on a machine that does other things beside.
+const LATE: Duration = Duration::from_secs(5);
+
 /// The tenants of the attacker. What one of them loses to a quarantine the others go on with.
 pub const TENANTS: [&str; 4] = ["evil1", "evil2", "evil3", "evil4"];
 
@@ -163,12 +166,16 @@ impl Arena {
     /// A first strike is stopped, the next event is served by a new instance, and an assault ends no better.
     pub async fn is_stopped(&self, path: &str, message: &str) -> String {
         let first = format!("/{}{path}", self.tenants[0]);
+        let begun = Instant::now();
         let fate = self.strike(&first, message).await;
+        let taken = begun.elapsed();
         assert_eq!(fate, Fate::Closed(1011), "the first strike is stopped");
+        // Nothing interrupts an instruction, so that the deadline may be overrun by the longest; by no more than that.
+        assert!(taken < LATE, "the first strike was stopped after {taken:?}");
         self.expect_echo(&first).await;
         let tally = self.assault(path, message).await.all(Fate::is_stopped);
         let after = self.still_serves(&first).await;
-        format!("{tally}; {after}")
+        format!("the first stopped after {taken:.0?}; {tally}; {after}")
     }
 
     /// The path is served by something that echoes.
