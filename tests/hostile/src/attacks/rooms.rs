@@ -49,43 +49,51 @@ async fn joins_too_many(arena: &Arena) -> String {
     tally.all(is_fair).to_string()
 }
 
-/// Many sockets, each in as many rooms as it may be in: the namespace has a bound too.
+/// Many sockets, each in as many rooms as it may be in: the namespace has a bound too. Then all leave, and others come.
 async fn fills_the_namespace(arena: &Arena) -> String {
+    let mut most = 0;
+    let mut waves = 0;
+    let mut tally = Tally::default();
+    while waves == 0 || arena.is_on() {
+        most = most.max(wave(arena, &mut tally).await);
+        waves += 1;
+    }
+    let others = match tally.is_empty() {
+        true => "nobody stopped".to_owned(),
+        false => tally.all(Fate::is_stopped).to_string(),
+    };
+    format!("at most {most} rooms, {waves} times; {others}")
+}
+
+/// How many rooms a crowd of sockets could join.
+async fn wave(arena: &Arena, tally: &mut Tally) -> u64 {
     const SOCKETS: usize = 150;
     const ROOMS: u64 = 100_000;
     let path = format!("/{}/subscription-bomb", arena.tenants[0]);
     let mut clients = Vec::new();
-    let mut fates = Vec::new();
+    let mut joined = 0;
     for _ in 0..SOCKETS {
-        match arena.open(&path).await {
-            Ok(client) => clients.push(client),
+        let mut client = match arena.open(&path).await {
+            Ok(client) => client,
             Err(fate) => {
-                fates.push(fate);
+                tally.add(fate);
                 break;
             }
-        }
-    }
-    let mut joined = 0;
-    for client in &mut clients {
+        };
         client.send("attack").await;
-        let fate = fate(client).await;
-        if let Fate::Told(outcome) = &fate {
-            let rooms = outcome
-                .strip_suffix(" rooms")
-                .and_then(|rooms| rooms.parse::<u64>().ok());
-            joined += rooms.unwrap_or_else(|| panic!("not what was promised: {outcome}"));
-        } else {
-            fates.push(fate);
+        match fate(&mut client).await {
+            Fate::Told(outcome) => {
+                let rooms = outcome
+                    .strip_suffix(" rooms")
+                    .and_then(|rooms| rooms.parse::<u64>().ok());
+                joined += rooms.unwrap_or_else(|| panic!("not what was promised: {outcome}"));
+            }
+            fate => tally.add(fate),
         }
+        clients.push(client);
     }
     assert!(joined <= ROOMS, "the namespace has {joined} rooms");
-    let tally: Tally = fates.into_iter().collect();
-    let others = if tally.is_empty() {
-        "nobody stopped".to_owned()
-    } else {
-        tally.to_string()
-    };
-    format!("{joined} rooms by {} sockets; {others}", clients.len())
+    joined
 }
 
 /// A full room: some read, some do not. What waits for those who do not is bounded.
