@@ -19,6 +19,7 @@ fn main() {
         "Cargo.toml",
         "Cargo.lock",
         "tests/guests",
+        "tests/hostile/guests",
         "tests/build.rs",
     ] {
         println!("cargo:rerun-if-changed={}", workspace.join(path).display());
@@ -57,9 +58,13 @@ fn main() {
         TARGET,
         "--target-dir",
     ]);
-    build
-        .arg(&target_dir)
-        .args(["-p", "tulpar-test-guests", "--examples"]);
+    build.arg(&target_dir).args([
+        "-p",
+        "tulpar-test-guests",
+        "-p",
+        "tulpar-hostile-guests",
+        "--examples",
+    ]);
     run(&mut build, "the test guests");
 
     let built = target_dir.join(TARGET).join("release");

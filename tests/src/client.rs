@@ -8,7 +8,7 @@ use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::handshake::client::Request;
 use tokio_tungstenite::tungstenite::http::{HeaderName, HeaderValue};
-use tokio_tungstenite::tungstenite::protocol::{CloseFrame, WebSocketConfig};
+use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::tungstenite::{Bytes, Error};
 use tokio_tungstenite::{WebSocketStream, client_async_with_config};
 
@@ -17,6 +17,7 @@ use crate::within;
 
 pub use serde_json::{Value, json};
 pub use tokio_tungstenite::tungstenite::Message;
+pub use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 
 /// Connects to a WebSocket URL.
 pub async fn connect(url: impl AsRef<str>) -> Client {
@@ -73,6 +74,11 @@ impl Connect {
 
     /// Connects, or gives the status that is no 101.
     pub async fn attempt(self) -> Result<Client, u16> {
+        self.try_open().await.map_err(|response| response.status)
+    }
+
+    /// Connects, or gives the response that is no 101, without its body.
+    pub async fn try_open(self) -> Result<Client, Response> {
         let request = self.request();
         let what = format!("the handshake with {}", self.url);
         let stream = within("a TCP connection", TcpStream::connect(address(&request))).await;
@@ -91,7 +97,7 @@ impl Connect {
                 socket,
                 response: plain(&response),
             }),
-            Err(Error::Http(response)) => Err(response.status().as_u16()),
+            Err(Error::Http(response)) => Err(plain(&response)),
             Err(error) => panic!("{what} failed: {error}"),
         }
     }
@@ -158,6 +164,11 @@ impl Client {
         within("messages to leave", self.socket.flush())
             .await
             .expect("the connection is open");
+    }
+
+    /// The next message, whatever it is; none when the connection has ended, in order or not.
+    pub async fn recv_or_end(&mut self) -> Option<Message> {
+        within("a message", self.socket.next()).await?.ok()
     }
 
     /// The next message, whatever it is; none when the connection has ended in order.

@@ -14,7 +14,7 @@ mod lines;
 mod raw;
 mod server;
 
-pub use client::{Client, Connect, Message, Value, connect, json};
+pub use client::{Client, CloseFrame, Connect, Message, Value, connect, json};
 pub use commander::{next_event, observer, scripted};
 pub use desk::call;
 pub use expect::{
