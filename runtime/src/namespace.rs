@@ -129,8 +129,18 @@ impl Namespace {
     }
 
     /// Takes a socket out.
-    pub fn leave(&self, socket: &Socket) {
-        self.sockets.remove(socket);
+    pub async fn leave(&self, socket: &Socket) {
+        if self.sockets.remove(socket) {
+            return;
+        }
+        let mut done = Some(hub::AT_ONCE);
+        let account = self.sockets.account();
+        // Boxed, as it is rare.
+        let rest = Box::pin(account.in_turns(|| {
+            done = done.and_then(|done| self.sockets.remove_more(socket, done));
+            done.is_none()
+        }));
+        rest.await;
     }
 
     /// Runs on-close, whose failure matters to nobody but the log, of a socket that has been taken out.

@@ -106,7 +106,7 @@ impl Conversation<'_> {
         let event = self.talk().await;
         // Whatever ended it, nothing more is accepted from here on.
         self.socket.outbox().close(Frame::close(None, ""));
-        self.namespace.leave(self.socket);
+        self.namespace.leave(self.socket).await;
         if self.namespace.quarantined().is_some() {
             return Some(event);
         }

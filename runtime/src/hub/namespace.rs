@@ -13,6 +13,8 @@ use crate::quota::{Account, Held};
 
 /// The longest name of a room, in bytes.
 const MAX_ROOM_NAME: usize = 256;
+/// Rooms that a socket is taken out of at once.
+pub const AT_ONCE: usize = 64;
 /// The longest path, in bytes.
 const MAX_PATH: usize = 256;
 
@@ -141,17 +143,33 @@ impl Namespace {
         members.sockets.values().cloned().collect()
     }
 
-    /// Takes a socket out of the list and out of its rooms; its [`Socket::left`] names them from now on.
-    pub fn remove(&self, socket: &Socket) {
+    /// Takes a socket out of the list and out of its rooms; its [`Socket::left`] names them from now on. From those beyond
+    /// some dozens it is taken out by [`Namespace::remove_more`], so that nobody waits for a thousand.
+    ///
+    /// Returns whether it is out of all.
+    pub fn remove(&self, socket: &Socket) -> bool {
         let mut members = self.write();
         members.sockets.swap_remove(&socket.id());
         let joined = members.joined.remove(&socket.id()).unwrap_or_default();
-        for room in &joined {
-            members.leave(room, socket.id(), &self.account);
-        }
         // Set while the lock is held, so that nobody sees the socket neither in its rooms nor as having left them.
         // It is in nobody's list any more, so that this happens once.
-        let _ = socket.left.set(joined.into_iter().collect());
+        let left = socket.left.get_or_init(|| joined.into_iter().collect());
+        for room in left.iter().take(AT_ONCE) {
+            members.leave(room, socket.id(), &self.account);
+        }
+        left.len() <= AT_ONCE
+    }
+
+    /// Takes a socket that has been removed out of more of the rooms that it was in, those from `done` on. Returns how
+    /// many have been done then; none when these are all.
+    #[must_use]
+    pub fn remove_more(&self, socket: &Socket, done: usize) -> Option<usize> {
+        let left = socket.left().unwrap_or_default();
+        let mut members = self.write();
+        for room in left.iter().skip(done).take(AT_ONCE) {
+            members.leave(room, socket.id(), &self.account);
+        }
+        (left.len() > done + AT_ONCE).then_some(done + AT_ONCE)
     }
 
     /// The socket of that id.
@@ -400,7 +418,7 @@ mod tests {
             namespace.join(&going, room).unwrap();
         }
         namespace.join(&staying, "a").unwrap();
-        namespace.remove(&going);
+        assert!(namespace.remove(&going));
         assert_eq!(namespace.rooms(), ["a".into()]);
         assert_eq!(namespace.room_members("a"), [staying.id()]);
         let mut left: Vec<_> = going.left().unwrap().to_vec();
@@ -408,6 +426,22 @@ mod tests {
         assert_eq!(left, ["a".into(), "b".into()]);
         assert_eq!(namespace.join(&going, "a"), Err(JoinError::Closed));
         assert_eq!(namespace.read().joined.len(), 1);
+    }
+
+    #[test]
+    fn r1_a_socket_leaves_many_rooms_some_at_a_time() {
+        let namespace = namespace(1000, 1000);
+        let going = socket(&namespace);
+        for room in 0..2 * AT_ONCE + 1 {
+            namespace.join(&going, &room.to_string()).unwrap();
+        }
+        assert!(!namespace.remove(&going));
+        assert_eq!(going.left().unwrap().len(), 2 * AT_ONCE + 1);
+        assert_eq!(namespace.rooms().len(), AT_ONCE + 1);
+        assert_eq!(namespace.remove_more(&going, AT_ONCE), Some(2 * AT_ONCE));
+        assert_eq!(namespace.remove_more(&going, 2 * AT_ONCE), None);
+        assert!(namespace.rooms().is_empty());
+        assert_eq!(namespace.account().used(Held::Rooms), 0);
     }
 
     #[test]

@@ -12,6 +12,11 @@ use std::task::{Context, Poll, Waker};
 use super::frame::{CloseCode, Frame};
 use super::wire::{Wire, write};
 
+/// What a frame counts at least, in bytes, whether the queue is full: about what it takes in memory beside its bytes.
+const LEAST: usize = 64;
+/// Of how many frames that is nothing worth to be counted.
+const FEW: usize = 64;
+
 /// A bounded queue of frames to one socket.
 pub struct Outbox {
     capacity: usize,
@@ -35,6 +40,18 @@ struct Inner {
     reader: Option<Waker>,
     /// Whether the reader waits for room.
     held_back: bool,
+}
+
+impl Inner {
+    /// What is queued, as it counts.
+    fn full(&self) -> usize {
+        self.bytes.max(least(self.frames.len()))
+    }
+}
+
+/// What so many frames count at least, in bytes.
+fn least(frames: usize) -> usize {
+    frames.saturating_sub(FEW).saturating_mul(LEAST)
 }
 
 /// What a reader does next.
@@ -79,7 +96,8 @@ pub enum SendError {
 }
 
 impl Outbox {
-    /// An empty outbox for `capacity` bytes. One frame that finds it empty may exceed that.
+    /// An empty outbox for `capacity` bytes. One frame that finds it empty may exceed that. Many small ones fill it when
+    /// each counts 64 bytes.
     #[must_use]
     pub fn new(capacity: usize, wire: Arc<dyn Wire>) -> Self {
         Self {
@@ -115,7 +133,7 @@ impl Outbox {
             return Err(SendError::Closed);
         }
         let bytes = inner.bytes + frame.wire_len();
-        if inner.bytes > 0 && bytes > self.capacity {
+        if inner.bytes > 0 && bytes.max(least(inner.frames.len() + 1)) > self.capacity {
             // A frame that has begun has to end, or the close frame would be read as a part of it.
             let kept = usize::from(inner.begun);
             let dropped = inner.frames.drain(kept..);
@@ -167,7 +185,7 @@ impl Outbox {
         frames.append(&mut inner.frames);
         inner.frames = frames;
         inner.begun = begun;
-        let relieved = inner.held_back && inner.bytes <= self.capacity / 2;
+        let relieved = inner.held_back && inner.full() <= self.capacity / 2;
         inner.held_back &= !relieved;
         let reader = inner.reader.take_if(|_| relieved);
         let left = !inner.frames.is_empty() && !inner.promised;
@@ -251,7 +269,7 @@ impl Outbox {
             return Poll::Ready(Next::Close);
         }
         park(&mut inner.reader, cx);
-        inner.held_back = inner.bytes > self.capacity / 2;
+        inner.held_back = inner.full() > self.capacity / 2;
         match inner.held_back {
             true => Poll::Pending,
             false => Poll::Ready(Next::Read),
@@ -396,6 +414,15 @@ mod tests {
         let close = Frame::close(Some(1008), "Slow consumer");
         assert_eq!(peer.got(), close.as_bytes());
         assert_eq!(left(&outbox, &Arc::default()), Poll::Ready(false));
+    }
+
+    #[test]
+    fn r7_many_frames_of_next_to_nothing_fill_it_too() {
+        let (outbox, _) = outbox(640);
+        for number in 0..FEW + 10 {
+            assert!(outbox.send(Frame::ping(b"")).is_ok(), "{number}");
+        }
+        assert_eq!(outbox.send(Frame::ping(b"")), Err(SendError::Backpressure));
     }
 
     #[test]

@@ -17,12 +17,13 @@ use wasmtime_wasi_io::bindings::wasi::io;
 use super::bindings;
 use super::host::HostState;
 use super::sandbox::deadline::TICK;
-use super::sandbox::limiter;
+use super::sandbox::{limiter, slices};
 use crate::config::Limits;
 use crate::quota::Tenants;
 
 /// Makes the engine and starts its clock, a thread that ends when the engine is gone. It also sees to it that the tenants
-/// take turns.
+/// take turns, and that somebody looks at the network while a guest has a thread for long. To be called on the threads
+/// that serve.
 ///
 /// # Errors
 /// The address space for `limits.instances` instances cannot be reserved.
@@ -45,13 +46,19 @@ pub fn new(limits: &Limits, tenants: Arc<Tenants>) -> Result<Engine> {
          `limits.instances` may help",
     )?;
     let clock = engine.weak();
+    let threads = tokio::runtime::Handle::current();
     std::thread::Builder::new()
         .name("epoch".into())
         .spawn(move || {
             while let Some(engine) = clock.upgrade() {
                 engine.increment_epoch();
                 drop(engine);
-                tenants.balance(Instant::now());
+                let now = Instant::now();
+                tenants.balance(now);
+                if slices::is_one_long(now) {
+                    // Nothing to do, but for a thread that sleeps to look whether there is.
+                    drop(threads.spawn(async {}));
+                }
                 std::thread::sleep(TICK);
             }
         })

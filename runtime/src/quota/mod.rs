@@ -8,8 +8,13 @@ mod rate;
 mod share;
 
 use std::collections::BTreeMap;
+use std::future::{Future, poll_fn};
+use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Poll, ready};
 use std::time::{Duration, Instant};
+
+use tokio::task::yield_now;
 
 pub use self::counter::Counter;
 pub use self::rate::Rate;
@@ -273,6 +278,24 @@ impl Account {
     fn charge_at(&self, spent: Spent, now: Instant, n: u64) {
         let rates = self.budgets().into_iter().filter_map(|it| it.rate(spent));
         rates.for_each(|rate| rate.charge(now, n));
+    }
+
+    /// Does something a piece at a time, each in a turn of the tenant's, until `piece` returns true. Others run between.
+    /// Cancel-safe.
+    pub async fn in_turns(&self, mut piece: impl FnMut() -> bool) {
+        let mut turns = self.share().turns();
+        poll_fn(move |cx| {
+            let begun = Instant::now();
+            ready!(turns.poll_turn(cx, begun));
+            let done = piece();
+            turns.end(cx, Instant::now(), !done);
+            if done {
+                return Poll::Ready(());
+            }
+            // Behind the driver, as a guest that computes.
+            pin!(yield_now()).poll(cx)
+        })
+        .await;
     }
 
     /// The tenant's share of the cores.

@@ -15,6 +15,7 @@ use tokio::task::yield_now;
 use tokio::time::Sleep;
 use wasmtime::UpdateDeadline;
 
+use super::slices;
 use crate::config::Limits;
 use crate::quota::Account;
 
@@ -157,7 +158,9 @@ impl Clock {
             state.yielded.store(false, Ordering::Relaxed);
             state.counted.store(self.nanos(now), Ordering::Relaxed);
             thread_time::keep_fresh(now);
+            slices::begin(now);
             let polled = call.as_mut().poll(cx);
+            slices::end();
             let now = Instant::now();
             let yielded = polled.is_pending() && state.yielded.load(Ordering::Relaxed);
             turns.end(cx, now, yielded);

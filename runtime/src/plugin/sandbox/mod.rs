@@ -3,6 +3,7 @@
 pub(crate) mod deadline;
 mod host_calls;
 pub(crate) mod limiter;
+pub(super) mod slices;
 
 pub use deadline::{Clock, Deadline, Overrun};
 pub use host_calls::HostCalls;
