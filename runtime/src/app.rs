@@ -289,6 +289,9 @@ impl Serving {
     ) -> Result<(), String> {
         let (plugin, id) = (&new.plugin, new.plugin.id());
         let key = id.key();
+        if !Arc::ptr_eq(plugin, &old.plugin) {
+            return self.exchange(catalog, old, new, content).await;
+        }
         if let Some(service) = self.services.remove(&key) {
             service.hand_over().await;
         }
@@ -319,11 +322,35 @@ impl Serving {
             }
         };
         self.serve(catalog);
-        let path = |loaded: &Loaded| Some(loaded.namespace.as_ref()?.sockets.path().to_owned());
-        if outcome.is_ok() && path(&old) != path(&new) {
-            self.end(&old, "The plugin was replaced").await;
-        }
         outcome
+    }
+
+    /// Puts a plugin in the place of another that serves another path.
+    async fn exchange(
+        &mut self,
+        catalog: &mut Catalog,
+        old: Arc<Loaded>,
+        new: Arc<Loaded>,
+        content: Content,
+    ) -> Result<(), String> {
+        old.plugin.lift_quarantine();
+        if let Some(service) = self.services.remove(&old.plugin.id().key()) {
+            service.stop().await;
+        }
+        tracing::info!(
+            "replaced {}: generation {}, which serves another path",
+            new.plugin.id(),
+            new.generation.number
+        );
+        catalog.took_effect(Change::Replaced {
+            old: old.clone(),
+            new: new.clone(),
+            content,
+        });
+        self.serve(catalog);
+        self.start_services(&[new]).await;
+        self.end(&old, "The plugin was replaced").await;
+        Ok(())
     }
 
     /// Closes the sockets of a plugin that does not serve them any more.

@@ -112,6 +112,29 @@ async fn a_plugin_that_traps_on_each_call_harms_its_peers_alone() {
 }
 
 #[tokio::test]
+async fn what_an_instance_leaves_in_memory_nobody_finds() {
+    // So few that memory is used again at once.
+    let server = Server::with(&[])
+        .tenant("a", &["scavenger"])
+        .tenant("b", &["scavenger"])
+        .config("[limits]\ninstances = 2")
+        .start();
+    for _ in 0..5 {
+        let mut hides = connect(server.url("/a/scavenger")).await;
+        hides.send("hide").await;
+        expect_handler_error(&mut hides).await;
+        for path in ["/a/scavenger", "/b/scavenger"] {
+            let mut seeks = connect(server.url(path)).await;
+            seeks.send("seek").await;
+            assert_eq!(seeks.recv_text().await, "0", "{path}");
+            // Its memory goes too, so that the next can have it.
+            seeks.send("hide").await;
+            expect_handler_error(&mut seeks).await;
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_plugin_that_recurses_without_end_harms_its_peer_alone() {
     let server = server();
     while_a_neighbour_chats(&server, async {

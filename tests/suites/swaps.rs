@@ -6,7 +6,7 @@ use std::os::unix::fs::symlink;
 use std::time::{Duration, Instant};
 
 use tulpar_tests::{
-    Client, Mould, PATIENCE, Server, Value, become_served, connect, eventually, expect_echo,
+    Client, Mould, PATIENCE, Raw, Server, Value, become_served, connect, eventually, expect_echo,
     expect_not_served, get, guest, json, scripted, within,
 };
 
@@ -354,6 +354,19 @@ async fn p6_another_path_closes_the_sockets_of_the_old_one() {
 }
 
 #[tokio::test]
+async fn p6_the_old_code_says_farewell_when_the_new_one_serves_another_path() {
+    let server = Server::with(&["scripted", "attach", "echo"]).start();
+    let last_words = json!([{ "do": "log", "level": "info", "text": "last words" }]);
+    let mut client = scripted(&server, json!({ "close": last_words })).await;
+    client.ask(json!({ "do": "nothing" })).await;
+    // It is no namespace any more.
+    server.drop_in("scripted.wasm", &Mould::middleware("gate").bytes());
+    assert_eq!(client.expect_close().await.0, 1001);
+    server.log_line(&["last words"]);
+    expect_not_served(&server, "/scripted").await;
+}
+
+#[tokio::test]
 async fn p6_renaming_a_file_is_deleting_and_adding_it() {
     let server = server();
     let mut client = connect(server.url("/swap")).await;
@@ -511,4 +524,25 @@ async fn p6_looking_at_a_folder_where_nothing_happens_costs_nothing() {
     tokio::time::sleep(Duration::from_secs(3)).await;
     let used = server.processor_ms() - before;
     assert!(used < 300, "{used} ms in three seconds");
+}
+
+#[tokio::test]
+async fn p6_a_request_in_hand_ends_in_the_code_that_began_it() {
+    let server = Server::with(&["unruly"]).start();
+    let mut raw = Raw::connect(server.address()).await;
+    raw.write(
+        b"POST /unruly/count-body HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10\r\n\r\nfirst",
+    )
+    .await;
+    server.log_line(&["asked for /count-body"]);
+    let mut other = guest("unruly");
+    other.extend_from_slice(b"\x00\x05\x04more");
+    server.drop_in("unruly.wasm", &other);
+    server.log_line(&["replaced unruly.wasm: generation 2"]);
+    // The new code answers while the old one still waits.
+    let state = get(server.address(), "/unruly/state").await;
+    assert_eq!(state.status, 200);
+    raw.write(b" half").await;
+    let response = raw.outcome("POST").await.expect("it is whole");
+    assert_eq!(response.text(), "10");
 }

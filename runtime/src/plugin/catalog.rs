@@ -361,8 +361,10 @@ impl Catalog {
             self.set_outcome(file, Outcome::Served);
             return None;
         }
-        let present = old.as_ref().map(|old| old.plugin.clone());
-        let loaded = load(&self.shared, id, present, &content).await;
+        let loaded = match &old {
+            None => load(&self.shared, id, None, 1, &content).await,
+            Some(old) => self.load_over(old, &content).await,
+        };
         match loaded.and_then(|loaded| self.check_free(loaded)) {
             Ok(new) => {
                 let new = Arc::new(new);
@@ -372,6 +374,20 @@ impl Catalog {
                 })
             }
             Err(refusal) => self.refuse(file, refusal),
+        }
+    }
+
+    /// Loads what a plugin is to become. One that serves another path than before is another plugin: its sockets are not
+    /// those that are open, to which the old code has to say farewell.
+    async fn load_over(&self, old: &Loaded, content: &Content) -> Result<Loaded, Refusal> {
+        let (plugin, number) = (&old.plugin, old.generation.number + 1);
+        let id = || plugin.id().clone();
+        let present = Some(plugin.clone());
+        let loaded = load(&self.shared, id(), present, number, content).await?;
+        let path = |of: &Loaded| Some(of.namespace.as_ref()?.sockets.path().to_owned());
+        match path(old).is_none_or(|path_before| path(&loaded).as_ref() == Some(&path_before)) {
+            true => Ok(loaded),
+            false => load(&self.shared, id(), None, number, content).await,
         }
     }
 
@@ -441,6 +457,7 @@ impl Catalog {
                 Some(_) => "; what was there before serves on",
                 None => "",
             };
+            let file = file.strip_prefix(&self.folder).unwrap_or(file);
             tracing::warn!("refused {}: {refusal}{rest}", file.display());
         }
         known.outcome = outcome;
@@ -458,7 +475,7 @@ impl Catalog {
     /// The plugin, unless another has its path, or one of the same tenant its middleware's or service's name.
     fn check_free(&self, new: Loaded) -> Result<Loaded, Refusal> {
         for old in &self.loaded {
-            if Arc::ptr_eq(&old.plugin, &new.plugin) {
+            if old.plugin.id() == new.plugin.id() {
                 continue;
             }
             let taken = |what: String| Refusal::Taken {

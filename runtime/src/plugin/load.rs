@@ -120,8 +120,8 @@ impl Content {
     }
 }
 
-/// Loads what a file consists of: compiles it, instantiates it and asks it what it is. When it is for a plugin that is
-/// there already, that one goes on as it is.
+/// Loads what a file consists of, the generation of that number: compiles it, instantiates it and asks it what it is. When
+/// it is for a plugin that is there already, that one goes on as it is.
 ///
 /// # Errors
 /// See [`Refusal`].
@@ -129,6 +129,7 @@ pub async fn load(
     shared: &Arc<Shared>,
     id: PluginId,
     present: Option<Arc<Plugin>>,
+    number: u64,
     content: &Content,
 ) -> Result<Loaded, Refusal> {
     let begun = Instant::now();
@@ -138,19 +139,16 @@ pub async fn load(
         // so, and it is tried again when it is used.
         let _ = shared.stores.of(id.tenant.as_deref()).await;
     }
-    let generation = |number| Generation {
+    let generation = Generation {
         number,
         hash: content.hash,
         code,
         namespace: None,
     };
     let loaded = match present {
-        Some(plugin) => {
-            let generation = generation(plugin.generation().number + 1);
-            describe(plugin, &generation).await?
-        }
+        Some(plugin) => describe(plugin, &generation).await?,
         None => {
-            let plugin = Arc::new(Plugin::new(id, shared, generation(1)));
+            let plugin = Arc::new(Plugin::new(id, shared, generation));
             let generation = plugin.generation();
             let loaded = describe(plugin, &generation).await?;
             loaded.plugin.generation.store(loaded.generation.clone());

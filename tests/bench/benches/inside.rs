@@ -55,7 +55,7 @@ fn plugin(runtime: &Runtime, shared: &Arc<Shared>) -> Loaded {
     };
     let loaded = runtime.block_on(async {
         let content = Content::read(Path::new(PLUGIN), u64::MAX - 1).await?;
-        load(shared, id, None, &content).await
+        load(shared, id, None, 1, &content).await
     });
     loaded.unwrap_or_else(|refusal| panic!("{PLUGIN} {refusal}; `make plugins` builds it"))
 }

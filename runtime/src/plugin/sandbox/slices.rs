@@ -9,8 +9,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
-/// How long a guest may have a thread before another one is woken: longer than from tick to tick.
-const LONG: Duration = Duration::from_millis(2);
+use super::deadline::TICK;
+
+/// How long a guest may have a thread before another one is woken. Waking one in vain costs next to nothing.
+const LONG: Duration = TICK;
 
 /// What moments are counted from.
 static BEGIN: LazyLock<Instant> = LazyLock::new(Instant::now);

@@ -1,0 +1,250 @@
+//! What tenants may use of what they share: the quotas, the limits that stand in other limits' place, and their
+//! inheritance.
+
+use std::time::{Duration, Instant};
+
+use tulpar_tests::{
+    Client, Connect, Server, connect, eventually, expect_echo, expect_handler_error, get, json,
+};
+
+/// The commander for two tenants and for the root folder.
+fn server(config: &str) -> Server {
+    Server::with(&["commander"])
+        .tenant("acme", &["commander", "echo"])
+        .tenant("other", &["commander"])
+        .config(config)
+        .start()
+}
+
+async fn open(server: &Server, path: &str) -> Option<Client> {
+    Connect::to(server.url(path)).attempt().await.ok()
+}
+
+#[tokio::test]
+async fn a_tenant_has_as_many_connections_as_allowed_and_not_one_more() {
+    let server = server("[quotas]\nconnections = 2");
+    let one = connect(server.url("/acme/commander")).await;
+    // All of its plugins together.
+    let _two = connect(server.url("/acme/echo")).await;
+    let refused = Connect::to(server.url("/acme/echo")).refused().await;
+    assert_eq!(refused.status, 503);
+    assert_eq!(refused.header("retry-after"), Some("1"));
+    // Neither another tenant nor the operator's own plugins feel that.
+    expect_echo(&server, "/other/commander").await;
+    let mut many = Vec::new();
+    for _ in 0..5 {
+        many.push(connect(server.url("/commander")).await);
+    }
+    drop(one);
+    eventually("a place to be free", async || {
+        open(&server, "/acme/commander").await
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn quotas_of_one_tenant_and_of_one_plugin_stand_over_those_of_all() {
+    let server = server(
+        "[quotas]\nconnections = 1\n[tenant.acme]\nquotas = { connections = 3 }\n\
+         [plugin.\"acme/echo\"]\nquotas = { connections = 1 }\n\
+         [tenant.\"@root\"]\nquotas = { connections = 1 }",
+    );
+    let mut held = Vec::new();
+    for (path, allowed) in [
+        ("/other/commander", 1),
+        ("/acme/echo", 1),
+        ("/acme/commander", 2),
+        ("/commander", 1),
+    ] {
+        for _ in 0..allowed {
+            held.push(connect(server.url(path)).await);
+        }
+        let refused = Connect::to(server.url(path)).refused().await;
+        assert_eq!(refused.status, 503, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn a_tenant_has_as_many_rooms_as_allowed_and_not_one_more() {
+    let server = server("[quotas]\nrooms = 2");
+    let mut client = connect(server.url("/acme/commander")).await;
+    let mut join = async |client: &mut Client, room: &str| {
+        client.ask(json!({ "do": "subscribe", "room": room })).await
+    };
+    assert_eq!(join(&mut client, "a").await, "done");
+    assert_eq!(join(&mut client, "b").await, "done");
+    assert_eq!(
+        join(&mut client, "c").await,
+        json!({ "error": "limit-exceeded" })
+    );
+    assert_eq!(join(&mut client, "a").await, "done");
+    client
+        .ask(json!({ "do": "unsubscribe", "room": "a" }))
+        .await;
+    assert_eq!(join(&mut client, "c").await, "done");
+    // What leaves with its socket is free again.
+    drop(client);
+    let mut next = connect(server.url("/acme/commander")).await;
+    eventually("the rooms to be free", async || {
+        (join(&mut next, "d").await == "done").then_some(())
+    })
+    .await;
+    let mut other = connect(server.url("/other/commander")).await;
+    assert_eq!(join(&mut other, "a").await, "done");
+}
+
+#[tokio::test]
+async fn a_tenants_memory_is_bounded_for_all_of_its_instances_together() {
+    let server = server("[tenant.acme]\nquotas = { memory-bytes = 20000000 }");
+    let bomb = json!({ "do": "bomb" }).to_string();
+    let mut client = connect(server.url("/acme/commander")).await;
+    client.send(bomb.as_str()).await;
+    expect_handler_error(&mut client).await;
+    // It is given back with the instance.
+    expect_echo(&server, "/acme/commander").await;
+    expect_echo(&server, "/acme/echo").await;
+}
+
+#[tokio::test]
+async fn a_tenant_has_as_many_instances_as_allowed() {
+    let server = server("[tenant.acme]\nquotas = { instances = 1 }");
+    expect_echo(&server, "/acme/commander").await;
+    // The commander has the one that there may be.
+    let mut client = connect(server.url("/acme/echo")).await;
+    expect_handler_error(&mut client).await;
+    server.log_line(&["quotas.instances", "acme/echo.wasm"]);
+    expect_echo(&server, "/other/commander").await;
+}
+
+#[tokio::test]
+async fn clients_that_send_more_than_their_tenant_may_receive_are_held_back() {
+    let server = server("[tenant.acme]\nquotas = { messages-per-second = 50 }");
+    let mut client = connect(server.url("/acme/echo")).await;
+    let begun = Instant::now();
+    // A tenth of a second's worth comes at once.
+    for number in 0..55 {
+        client.feed(number.to_string()).await;
+    }
+    client.flush().await;
+    for number in 0..55 {
+        assert_eq!(client.recv_text().await, number.to_string());
+    }
+    let taken = begun.elapsed();
+    assert!(taken > Duration::from_millis(900), "{taken:?}");
+    let mut other = connect(server.url("/other/commander")).await;
+    let begun = Instant::now();
+    for number in 0..100 {
+        other.send(number.to_string()).await;
+        other.recv_text().await;
+    }
+    assert!(begun.elapsed() < Duration::from_secs(1));
+}
+
+#[tokio::test]
+async fn a_tenant_sends_as_much_as_it_may_in_a_second() {
+    let server = server("[tenant.acme]\nquotas = { deliveries-per-second = 100 }");
+    let mut client = connect(server.url("/acme/commander")).await;
+    let flood = json!({ "do": "flood", "message": "x", "at_most": 1000 });
+    client.send(flood.to_string()).await;
+    // It is for a moment; then its answers are sent again.
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let once_more = json!([{ "do": "send", "message": "y" }, { "do": "nothing" }]);
+    client.send(once_more.to_string()).await;
+    let mut received = 0;
+    while client.recv_text().await != "y" {
+        received += 1;
+    }
+    // A tenth of a second's worth at once, and what a busy machine took its time for.
+    assert!((10..100).contains(&received), "{received}");
+}
+
+#[tokio::test]
+async fn messages_that_wait_for_a_tenants_sockets_are_bounded_together() {
+    let server = server("[tenant.acme]\nquotas = { queued-bytes = 100000 }");
+    let mut client = connect(server.url("/acme/commander")).await;
+    let send = |bytes: usize| json!({ "do": "send", "message": { "bytes_of": bytes } });
+    client.send(send(100_001).to_string()).await;
+    let answer = client.recv_json().await;
+    assert_eq!(answer["answer"], json!({ "error": "limit-exceeded" }));
+    // What has been written counts no more.
+    for _ in 0..5 {
+        client.send(send(90_000).to_string()).await;
+        assert_eq!(client.recv_bytes().await.len(), 90_000);
+        client.recv_json().await;
+    }
+}
+
+#[tokio::test]
+async fn a_tenants_lines_in_the_log_are_bounded_and_those_left_out_are_counted() {
+    let server = server("[tenant.acme]\nquotas = { log-lines-per-second = 5 }");
+    let mut client = connect(server.url("/acme/commander")).await;
+    let line = json!({ "do": "log", "level": "info", "text": "a line of acme" });
+    let lines: Vec<_> = std::iter::repeat_n(line.clone(), 100).collect();
+    client.send(json!(lines).to_string()).await;
+    client.recv().await;
+    assert!(server.stderr.with("a line of acme").len() < 10);
+    eventually("some to be allowed again", async || {
+        client.ask(line.clone()).await;
+        server.stderr.with("lines left out").first().cloned()
+    })
+    .await;
+    server.log_line(&[
+        "lines left out (quotas.log-lines-per-second)",
+        "acme/commander.wasm",
+    ]);
+}
+
+#[tokio::test]
+async fn a_cap_on_the_processors_holds_also_when_they_are_idle() {
+    let server = server("[tenant.acme]\nquotas = { cpu-ms-per-second = 100 }");
+    let mut capped = connect(server.url("/acme/commander")).await;
+    let mut free = connect(server.url("/other/commander")).await;
+    // It is busy by the clock, for as long as it has a core.
+    let busy = json!({ "do": "busy", "ms": 1500 });
+    let before = server.processor_ms();
+    capped.ask(busy.clone()).await;
+    let used = server.processor_ms() - before;
+    // A tenth of a core, what it may have at once, and the server's own.
+    assert!(used < 700, "{used} ms");
+    let before = server.processor_ms();
+    free.ask(busy).await;
+    let used = server.processor_ms() - before;
+    assert!(used > 800, "{used} ms");
+}
+
+#[tokio::test]
+async fn limits_of_a_tenant_or_a_plugin_stand_over_those_of_all() {
+    let server = server(
+        "[limits]\ndeadline-ms = 5000\n[tenant.acme]\nlimits = { deadline-ms = 100 }\n\
+         [plugin.\"other/commander\"]\nlimits = { rooms-per-socket = 1 }",
+    );
+    let mut acme = connect(server.url("/acme/commander")).await;
+    acme.send(json!({ "do": "busy", "ms": 400 }).to_string())
+        .await;
+    expect_handler_error(&mut acme).await;
+    server.log_line(&["longer than 100 ms (limits.deadline-ms)"]);
+    let mut other = connect(server.url("/other/commander")).await;
+    other.ask(json!({ "do": "busy", "ms": 400 })).await;
+    assert_eq!(
+        other.ask(json!({ "do": "subscribe", "room": "a" })).await,
+        "done"
+    );
+    let second = other.ask(json!({ "do": "subscribe", "room": "b" })).await;
+    assert_eq!(second, json!({ "error": "limit-exceeded" }));
+}
+
+#[tokio::test]
+async fn a_call_makes_as_many_host_calls_as_allowed_and_not_one_more() {
+    let server = server("[limits]\nhost-calls = 500");
+    let mut client = connect(server.url("/commander")).await;
+    let ids = |count: usize| {
+        let id = json!({ "do": "id" });
+        json!(std::iter::repeat_n(id, count).collect::<Vec<_>>()).to_string()
+    };
+    client.send(ids(100)).await;
+    client.recv_json().await;
+    client.send(ids(600)).await;
+    expect_handler_error(&mut client).await;
+    server.log_line(&["more than 500 times (limits.host-calls)"]);
+    assert_eq!(get(server.address(), "/commander").await.status, 426);
+}
