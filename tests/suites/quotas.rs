@@ -68,7 +68,7 @@ async fn quotas_of_one_tenant_and_of_one_plugin_stand_over_those_of_all() {
 async fn a_tenant_has_as_many_rooms_as_allowed_and_not_one_more() {
     let server = server("[quotas]\nrooms = 2");
     let mut client = connect(server.url("/acme/commander")).await;
-    let mut join = async |client: &mut Client, room: &str| {
+    let join = async |client: &mut Client, room: &str| {
         client.ask(json!({ "do": "subscribe", "room": room })).await
     };
     assert_eq!(join(&mut client, "a").await, "done");
