@@ -4,7 +4,8 @@
 use std::time::{Duration, Instant};
 
 use tulpar_tests::{
-    Client, Connect, Server, connect, eventually, expect_echo, expect_handler_error, get, json,
+    Client, Connect, Raw, Request, Server, connect, eventually, expect_echo, expect_handler_error,
+    get, json,
 };
 
 /// The commander for two tenants and for the root folder.
@@ -247,4 +248,40 @@ async fn a_call_makes_as_many_host_calls_as_allowed_and_not_one_more() {
     expect_handler_error(&mut client).await;
     server.log_line(&["more than 500 times (limits.host-calls)"]);
     assert_eq!(get(server.address(), "/commander").await.status, 426);
+}
+
+#[tokio::test]
+async fn tenants_that_compute_share_the_cores_by_their_weights() {
+    const LOOPS: usize = 4;
+    let server = Server::with(&["echo"])
+        .tenant("heavy", &["unruly"])
+        .tenant("light", &["unruly"])
+        .config(
+            "[limits]\ncompute-ms = 600\nrequest-deadline-ms = 60000\n\
+             [quotas]\ncpu-ms-per-second = 100000\n[tenant.heavy]\nquotas = { weight = 400 }",
+        )
+        .start();
+    // As many on each side, and more than there are cores; each ends when it has computed for so long.
+    let loops = async |tenant: &str| {
+        let mut under_way = Vec::new();
+        for _ in 0..LOOPS {
+            let mut raw = Raw::connect(server.address()).await;
+            raw.write(&Request::get(&format!("/{tenant}/unruly/loop")).bytes())
+                .await;
+            under_way.push(raw);
+        }
+        for raw in &mut under_way {
+            let response = raw.outcome("GET").await.expect("it is answered");
+            assert_eq!(response.status, 504);
+        }
+        Instant::now()
+    };
+    let begun = Instant::now();
+    let (heavy, light) = tokio::join!(loops("heavy"), loops("light"));
+    let (heavy, light) = (heavy - begun, light - begun);
+    // Four to one, so that one has five eighths of its work to do when the other is done.
+    assert!(
+        heavy < light.mul_f64(0.85),
+        "the one of weight 400 took {heavy:?}, the one of 100 {light:?}"
+    );
 }

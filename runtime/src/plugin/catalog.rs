@@ -3,13 +3,16 @@
 //! The catalog finds out what has changed and loads it; whoever asks it for the next [`Change`] makes it take effect, and
 //! tells how that went.
 
+mod folder;
+mod rivals;
+
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use self::folder::{Stamp, folders, scan, stamp};
+use self::rivals::check_free;
 use super::Shared;
 use super::describe::Loaded;
 use super::load::{Content, Refusal, load};
@@ -58,10 +61,6 @@ enum Outcome {
     /// It is not served, or not as it is now.
     Refused(Arc<Refusal>),
 }
-
-/// What tells that a file has changed; none when it is not there. The kernel's own time of change, which cannot be set,
-/// is among it.
-type Stamp = Option<(u64, u64, u64, i64, i64, i64, i64)>;
 
 /// Something that is to take effect.
 pub enum Change {
@@ -365,7 +364,7 @@ impl Catalog {
             None => load(&self.shared, id, None, 1, &content).await,
             Some(old) => self.load_over(old, &content).await,
         };
-        match loaded.and_then(|loaded| self.check_free(loaded)) {
+        match loaded.and_then(|loaded| check_free(self.loaded.iter().map(AsRef::as_ref), loaded)) {
             Ok(new) => {
                 let new = Arc::new(new);
                 Some(match old {
@@ -471,46 +470,6 @@ impl Catalog {
     fn file_of(&self, id: &PluginId) -> PathBuf {
         self.folder.join(id.to_string())
     }
-
-    /// The plugin, unless another has its path, or one of the same tenant its middleware's or service's name.
-    fn check_free(&self, new: Loaded) -> Result<Loaded, Refusal> {
-        for old in &self.loaded {
-            if old.plugin.id() == new.plugin.id() {
-                continue;
-            }
-            let taken = |what: String| Refusal::Taken {
-                what,
-                holder: old.plugin.id().to_string(),
-            };
-            if let (Some(a), Some(b)) = (&old.namespace, &new.namespace)
-                && a.sockets.path() == b.sockets.path()
-            {
-                return Err(taken(format!("the path {}", a.sockets.path())));
-            }
-            if let Some(path) = lies_in(old, &new).or_else(|| lies_in(&new, old)) {
-                return Err(taken(format!("what is below {path}")));
-            }
-            if let (Some(a), Some(b)) = (&old.controller, &new.controller)
-                && a.mount == b.mount
-            {
-                return Err(taken(format!("the controller path {}/", a.mount)));
-            }
-            let same_tenant = old.plugin.id().tenant == new.plugin.id().tenant;
-            if let (Some(a), Some(b)) = (&old.middleware, &new.middleware)
-                && a == b
-                && same_tenant
-            {
-                return Err(taken(format!("the middleware name {a}")));
-            }
-            if let (Some(a), Some(b)) = (&old.service, &new.service)
-                && a.name == b.name
-                && same_tenant
-            {
-                return Err(taken(format!("the service name {}", a.name)));
-            }
-        }
-        Ok(new)
-    }
 }
 
 impl File {
@@ -530,102 +489,5 @@ impl File {
             Outcome::Refused(refusal) => Some(refusal),
             _ => None,
         }
-    }
-}
-
-/// The path of a tenant whose plugins would serve a part of what a controller of the root folder serves, past its
-/// middlewares.
-fn lies_in(root: &Loaded, of_tenant: &Loaded) -> Option<String> {
-    let controller = root.controller.as_ref()?;
-    let tenant = of_tenant.plugin.id().tenant.as_ref()?;
-    let first = controller.mount.split('/').nth(1)?;
-    let serves = of_tenant.controller.is_some() || of_tenant.namespace.is_some();
-    (root.plugin.id().tenant.is_none() && first == tenant && serves).then(|| format!("/{tenant}"))
-}
-
-fn stamp(file: &Path) -> Stamp {
-    let it = fs::metadata(file).ok()?;
-    Some((
-        it.dev(),
-        it.ino(),
-        it.len(),
-        it.mtime(),
-        it.mtime_nsec(),
-        it.ctime(),
-        it.ctime_nsec(),
-    ))
-}
-
-/// A file of the folder, and the plugin it is, or why it cannot be one.
-type Found = (PathBuf, Result<PluginId, Refusal>);
-
-/// The `.wasm` files of the folder and of the folders in it, which are tenants.
-fn scan(folder: &Path) -> std::io::Result<Vec<Found>> {
-    let mut files = Vec::new();
-    let mut tenants = Vec::new();
-    for path in entries(folder)? {
-        if path.extension().is_some_and(|ending| ending == "wasm") {
-            files.push((path.clone(), identify(None, &path)));
-        } else if path.is_dir() {
-            tenants.push(path);
-        }
-    }
-    for tenant in tenants {
-        // A folder that cannot be read is no reason not to serve the others.
-        for path in entries(&tenant).unwrap_or_default() {
-            if path.extension().is_some_and(|ending| ending == "wasm") {
-                files.push((path.clone(), identify(Some(&tenant), &path)));
-            }
-        }
-    }
-    Ok(files)
-}
-
-/// The folder and those in it that may be tenants'.
-fn folders(folder: &Path) -> BTreeSet<PathBuf> {
-    let inside = entries(folder).unwrap_or_default().into_iter();
-    let mut folders: BTreeSet<_> = inside.filter(|path| path.is_dir()).collect();
-    folders.insert(folder.to_owned());
-    folders
-}
-
-/// What is in a folder, by name, without what begins with `.` or `_`.
-fn entries(folder: &Path) -> std::io::Result<Vec<PathBuf>> {
-    let mut paths = Vec::new();
-    for entry in fs::read_dir(folder)? {
-        let entry = entry?;
-        if !matches!(entry.file_name().as_encoded_bytes(), [b'.' | b'_', ..]) {
-            paths.push(entry.path());
-        }
-    }
-    paths.sort();
-    Ok(paths)
-}
-
-fn identify(tenant: Option<&Path>, file: &Path) -> Result<PluginId, Refusal> {
-    let tenant = tenant.map(|folder| {
-        folder
-            .file_name()
-            .unwrap_or_default()
-            .to_string_lossy()
-            .into_owned()
-    });
-    if let Some(tenant) = &tenant {
-        // The tenant is the first segment of its paths.
-        let fits = |c: char| c.is_ascii_alphanumeric() || "-_.~".contains(c);
-        if tenant.len() > 64 || !tenant.chars().all(fits) {
-            return Err(Refusal::Name(format!(
-                "the tenant's folder {tenant:?} is not 1 to 64 of the characters a-z, A-Z, 0-9, `-`, `_`, `.`, `~`"
-            )));
-        }
-    }
-    match file.file_stem().and_then(|name| name.to_str()) {
-        Some(name) if !name.chars().any(char::is_control) => Ok(PluginId {
-            tenant,
-            name: name.to_owned(),
-        }),
-        _ => Err(Refusal::Name(
-            "it is not UTF-8 or has control characters".into(),
-        )),
     }
 }

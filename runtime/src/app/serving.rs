@@ -1,0 +1,242 @@
+//! What is served, and how it changes while the server runs.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use tokio::task::JoinSet;
+
+use crate::admin::{Action, Admin, Order};
+use crate::hub::{self, CloseCode, Socket};
+use crate::net::Server;
+use crate::net::router::Router;
+use crate::plugin::catalog::{Catalog, Change};
+use crate::plugin::describe::Loaded;
+use crate::plugin::load::Content;
+use crate::service::Service;
+use crate::ulak::{Served, Ulak};
+
+/// How many sockets are closed at once; then others get their turn.
+const CLOSE_BATCH: usize = 256;
+
+/// What is served, and who has to hear when that changes.
+pub(super) struct Serving {
+    pub(super) server: Arc<Server>,
+    ulak: Arc<Ulak>,
+    /// By the names of their plugins.
+    pub(super) services: BTreeMap<String, Service>,
+    /// Those of plugins that are gone.
+    pub(super) ending: JoinSet<()>,
+    pub(super) admin: Arc<Admin>,
+}
+
+impl Serving {
+    /// What is loaded so far, without its services.
+    pub(super) fn new(
+        server: Arc<Server>,
+        ulak: Arc<Ulak>,
+        admin: Arc<Admin>,
+        catalog: &Catalog,
+    ) -> Self {
+        let serving = Self {
+            server,
+            ulak,
+            services: BTreeMap::new(),
+            ending: JoinSet::new(),
+            admin,
+        };
+        serving.set_router(Router::new(catalog.loaded()));
+        serving.admin.set_plugins(catalog.list());
+        serving
+    }
+
+    /// Answers and addresses by other routes from now on.
+    fn set_router(&self, router: Router) {
+        let namespaces = router.routes().into_iter();
+        self.ulak.set_served(namespaces.map(|route| Served {
+            tenant: route.tenant.clone(),
+            sockets: route.namespace.shared_sockets(),
+        }));
+        self.server.set_router(router);
+    }
+
+    /// Starts the services of these plugins, and waits until all of them have.
+    pub(super) async fn start_services(&mut self, plugins: &[Arc<Loaded>]) {
+        let mut starting = Vec::new();
+        for loaded in plugins {
+            if let Some(descriptor) = &loaded.service {
+                let key = loaded.plugin.id().key();
+                let service = Service::start(loaded.plugin.clone(), descriptor);
+                // At once: a server that stops meanwhile stops them too.
+                self.services.insert(key.clone(), service);
+                starting.push(key);
+            }
+        }
+        for key in starting {
+            if let Some(service) = self.services.get_mut(&key) {
+                service.started().await;
+            }
+        }
+    }
+
+    /// Has the plugins of the catalog served, and tells the log which paths that adds.
+    fn serve(&self, catalog: &Catalog) {
+        let before = self.server.router();
+        self.set_router(Router::new(catalog.loaded()));
+        let router = self.server.router();
+        for route in router.routes() {
+            let path = route.namespace.sockets().path();
+            if before.find(path).is_none() {
+                tracing::info!("serving {path} from {}", route.namespace.source);
+            }
+        }
+        for route in router.controllers() {
+            let mount = &route.controller.mount;
+            let known = before.controllers();
+            if !known.iter().any(|old| old.controller.mount == *mount) {
+                tracing::info!("serving {mount}/ from {}", route.controller.source());
+            }
+        }
+        self.admin.set_plugins(catalog.list());
+    }
+
+    /// Makes a change take effect.
+    pub(super) async fn apply(&mut self, catalog: &mut Catalog, change: Change) {
+        match change {
+            Change::Added(new, content) => {
+                tracing::info!("loaded {}", new.plugin.id());
+                catalog.took_effect(Change::Added(new.clone(), content));
+                self.serve(catalog);
+                self.start_services(&[new]).await;
+            }
+            Change::Replaced { old, new, content } => {
+                _ = self.replace(catalog, old, new, content).await;
+            }
+            Change::Removed(old) => {
+                tracing::info!("{} is served no more", old.plugin.id());
+                catalog.took_effect(Change::Removed(old.clone()));
+                self.serve(catalog);
+                // What it still has to do, it does also when it has failed too often before.
+                old.plugin.lift_quarantine();
+                if let Some(service) = self.services.remove(&old.plugin.id().key()) {
+                    self.ending.spawn(service.stop());
+                }
+                self.end(&old, "The plugin was removed").await;
+            }
+        }
+    }
+
+    /// Puts one generation of a plugin in the place of another.
+    async fn replace(
+        &mut self,
+        catalog: &mut Catalog,
+        old: Arc<Loaded>,
+        new: Arc<Loaded>,
+        content: Content,
+    ) -> Result<(), String> {
+        let (plugin, id) = (&new.plugin, new.plugin.id());
+        let key = id.key();
+        if !Arc::ptr_eq(plugin, &old.plugin) {
+            return self.exchange(catalog, old, new, content).await;
+        }
+        if let Some(service) = self.services.remove(&key) {
+            service.hand_over().await;
+        }
+        let replaced = hub::in_turns(plugin.replace(new.generation.clone())).await;
+        let serving = match &replaced {
+            Ok(()) => &new,
+            Err(_) => &old,
+        };
+        if let Some(descriptor) = &serving.service {
+            let service = Service::go_on(plugin.clone(), descriptor);
+            self.services.insert(key, service);
+        }
+        let change = Change::Replaced {
+            old: old.clone(),
+            new: new.clone(),
+            content,
+        };
+        let outcome = match replaced {
+            Ok(()) => {
+                tracing::info!("replaced {id}: generation {}", new.generation.number);
+                catalog.took_effect(change);
+                Ok(())
+            }
+            Err(error) => {
+                let why = error.to_string();
+                catalog.failed(change, error.into());
+                Err(why)
+            }
+        };
+        self.serve(catalog);
+        outcome
+    }
+
+    /// Puts a plugin in the place of another that serves another path.
+    async fn exchange(
+        &mut self,
+        catalog: &mut Catalog,
+        old: Arc<Loaded>,
+        new: Arc<Loaded>,
+        content: Content,
+    ) -> Result<(), String> {
+        old.plugin.lift_quarantine();
+        if let Some(service) = self.services.remove(&old.plugin.id().key()) {
+            service.stop().await;
+        }
+        tracing::info!(
+            "replaced {}: generation {}, which serves another path",
+            new.plugin.id(),
+            new.generation.number
+        );
+        catalog.took_effect(Change::Replaced {
+            old: old.clone(),
+            new: new.clone(),
+            content,
+        });
+        self.serve(catalog);
+        self.start_services(&[new]).await;
+        self.end(&old, "The plugin was replaced").await;
+        Ok(())
+    }
+
+    /// Closes the sockets of a plugin that does not serve them any more.
+    async fn end(&self, plugin: &Loaded, reason: &str) {
+        if let Some(namespace) = &plugin.namespace {
+            let sockets = namespace.sockets.end(CloseCode::GoingAway, reason);
+            close(&sockets, reason).await;
+        }
+    }
+
+    /// Does what the operator wants.
+    pub(super) async fn obey(
+        &mut self,
+        catalog: &mut Catalog,
+        order: &Order,
+    ) -> Result<(), String> {
+        let key = &order.plugin;
+        match order.action {
+            // The rest follows from the next look at the folder.
+            Action::Disable => catalog.set_disabled(key, true)?,
+            Action::Enable => catalog.set_disabled(key, false)?,
+            Action::Release => catalog.loaded_of(key)?.plugin.lift_quarantine(),
+            Action::RollBack => match catalog.roll_back(key).await? {
+                Change::Replaced { old, new, content } => {
+                    return self.replace(catalog, old, new, content).await;
+                }
+                change => self.apply(catalog, change).await,
+            },
+        }
+        self.admin.set_plugins(catalog.list());
+        Ok(())
+    }
+}
+
+/// Closes sockets once their handlers are done with the message in hand, some at a time.
+pub(super) async fn close(sockets: &[Arc<Socket>], reason: &str) {
+    for batch in sockets.chunks(CLOSE_BATCH) {
+        for socket in batch {
+            socket.close_between_messages(CloseCode::GoingAway, reason);
+        }
+        tokio::task::yield_now().await;
+    }
+}
