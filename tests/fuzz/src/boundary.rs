@@ -67,6 +67,8 @@ pub(crate) const TARGET: Target = Target {
         "SF#AtB",
         "MF3BCDtB",
         "AtB",
+        "B~xRt~xP",
+        "M~xR2BCt~xP",
         "U2FA tBFBBtB",
         "N",
         "HF",

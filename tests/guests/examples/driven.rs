@@ -429,11 +429,25 @@ fn sent<T>(outcome: Result<T, sockets::SocketError>) -> u8 {
 }
 
 fn told<T>(outcome: Result<T, ulak::Error>) -> u8 {
-    outcome.map_or_else(|error| 1 + error.code as u8, |_| 0)
+    match outcome {
+        Ok(_) => 0,
+        Err(error) => {
+            is_short(&error);
+            1 + error.code as u8
+        }
+    }
+}
+
+/// A path has 256 bytes at most, and what is none is cut. What is said of it is no longer than some lines.
+fn is_short(error: &ulak::Error) {
+    let namespace = error.namespace.as_ref().map_or(0, String::len);
+    promise(namespace <= 256, "an error names no more than a path");
+    promise(error.message.len() <= 2000, "an error is some lines");
 }
 
 fn in_bulk(result: ulak::BulkResult) -> u8 {
-    let failed = result.results.iter().filter(|it| it.is_err()).count();
+    let errors = result.results.iter().filter_map(|it| it.as_ref().err());
+    let failed = errors.inspect(|error| is_short(error)).count();
     let all = (result.succeeded + result.failed) as usize;
     let counted = failed == result.failed as usize && all == result.results.len();
     promise(counted, "the results of a bulk are counted");
@@ -445,7 +459,10 @@ fn kept<T>(outcome: Result<T, store::Error>) -> u8 {
         Ok(_) => 0,
         Err(store::Error::NoSuchStore) => 1,
         Err(store::Error::AccessDenied) => 2,
-        Err(store::Error::Other(why)) => 3 + (why.len() % 16) as u8,
+        Err(store::Error::Other(why)) => {
+            promise(why.len() <= 2000, "an error is some lines");
+            3 + (why.len() % 16) as u8
+        }
     }
 }
 

@@ -17,8 +17,8 @@ fn limits() -> Limits {
     Limits {
         instances: 16,
         instance_memory_bytes: 16 << 20,
-        deadline_ms: 500,
-        compute_ms: 500,
+        deadline_ms: 100,
+        compute_ms: 100,
         handles: 5,
         host_calls: 2000,
         max_message_bytes: 4096,
