@@ -13,7 +13,7 @@ QUICKLY := --runs 1 --repeats 0 --warm-up 0.2 --duration 0.3 --out target/bench/
 DENY_VERSION := 0.20.2
 
 .DEFAULT_GOAL := help
-.PHONY: help run plugins test gauntlet soak-swaps bench bench-quick bench-alive bench-servers bench-guest bench-peers ci fmt clippy deny clean target
+.PHONY: help run plugins test gauntlet soak-swaps fuzz bench bench-quick bench-alive bench-servers bench-guest bench-peers ci fmt clippy deny clean target
 
 help: ## Say what there is
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -49,6 +49,9 @@ gauntlet: target ## Run hostile plugins beside a healthy neighbour: a quarter of
 soak-swaps: target ## Replace a plugin 10,000 times under 1,000 chatting sockets: five minutes
 	$(CARGO) build --locked --workspace --bins
 	target/debug/swap-soak
+
+fuzz: target ## Run each fuzz target for a minute, or for TULPAR_FUZZ_SECONDS
+	TULPAR_FUZZ_SECONDS=$${TULPAR_FUZZ_SECONDS:-60} $(CARGO) test --locked --workspace --test fuzz -- --nocapture
 
 bench: bench-servers ## Measure the server beside its peers: 20 minutes, two idle cores, tests/bench/RESULTS.md
 	$(CARGO) bench --locked --profile dist --workspace --bench inside

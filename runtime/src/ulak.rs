@@ -164,8 +164,7 @@ impl Sender {
     pub fn find(&self, namespace: &str) -> Result<Arc<hub::Namespace>, UlakError> {
         if let Some(problem) = hub::Namespace::path_problem(namespace) {
             return Err(UlakError::InvalidNamespace {
-                // An over-long one is not worth carrying around.
-                namespace: namespace.chars().take(64).collect(),
+                namespace: in_error(namespace),
                 problem,
             });
         }
@@ -194,6 +193,15 @@ impl Sender {
             Some(tenant) => &path[1 + tenant.len()..],
             None => path,
         }
+    }
+}
+
+/// A namespace as an error names it: cut when no namespace can be called that. An error may be copied a thousand times,
+/// and an over-long name is not worth carrying around.
+pub(crate) fn in_error(namespace: &str) -> String {
+    match hub::Namespace::path_problem(namespace) {
+        None => namespace.to_owned(),
+        Some(_) => namespace.chars().take(64).collect(),
     }
 }
 

@@ -156,21 +156,78 @@ pub(super) async fn describe(
     })
 }
 
-fn mount(
-    plugin: &Plugin,
-    said: namespace_handler::Descriptor,
-) -> Result<NamespaceDescriptor, Refusal> {
+/// Checks a descriptor without a plugin, and returns the schedules in it. For the fuzz targets, which cannot make a
+/// component of each input.
+///
+/// # Errors
+/// It is one that no plugin may have.
+#[doc(hidden)]
+pub fn check(said: Handler) -> Result<Vec<Schedule>, Refusal> {
+    match said {
+        Handler::Namespace {
+            path,
+            name,
+            middlewares,
+            protocols,
+        } => check_namespace(&namespace_handler::Descriptor {
+            path,
+            name,
+            middlewares,
+            protocols,
+        })?,
+        Handler::Controller {
+            path,
+            name,
+            middlewares,
+        } => check_controller(&controller_handler::Descriptor {
+            path,
+            name,
+            middlewares,
+        })?,
+        Handler::Middleware { name } => check_name("the name of a middleware", &name)?,
+        Handler::Service { name, schedules } => {
+            let schedules = schedules.into_iter();
+            let schedules = schedules.map(|schedule| service_handler::Schedule {
+                name: schedule.name,
+                timing: match schedule.cron {
+                    Some(expression) => service_handler::Timing::Cron(expression),
+                    None => service_handler::Timing::EveryMs(schedule.every_ms.unwrap_or(0)),
+                },
+            });
+            let said = service_handler::Descriptor {
+                name,
+                schedules: schedules.collect(),
+            };
+            return Ok(check_service(said)?.schedules);
+        }
+    }
+    Ok(Vec::new())
+}
+
+fn check_namespace(said: &namespace_handler::Descriptor) -> Result<(), Refusal> {
     check_path(&said.path)?;
     check_name("the name of a namespace", &said.name)?;
     check_middlewares(&said.middlewares)?;
     check_length("protocols", said.protocols.len())?;
-    for protocol in &said.protocols {
-        if !is_token(protocol) {
-            return Err(Refusal::Descriptor(format!(
-                "{protocol:?} is not the name of a subprotocol (RFC 6455, section 4.1)"
-            )));
-        }
+    match said.protocols.iter().find(|protocol| !is_token(protocol)) {
+        Some(protocol) => Err(Refusal::Descriptor(format!(
+            "{protocol:?} is not the name of a subprotocol (RFC 6455, section 4.1)"
+        ))),
+        None => Ok(()),
     }
+}
+
+fn check_controller(said: &controller_handler::Descriptor) -> Result<(), Refusal> {
+    check_path(&said.path)?;
+    check_name("the name of a controller", &said.name)?;
+    check_middlewares(&said.middlewares)
+}
+
+fn mount(
+    plugin: &Plugin,
+    said: namespace_handler::Descriptor,
+) -> Result<NamespaceDescriptor, Refusal> {
+    check_namespace(&said)?;
     let path = below_tenant(plugin, &said.path);
     // What takes the place of a generation with the same path takes over its sockets.
     let present = plugin.generation().namespace.clone();
@@ -193,9 +250,7 @@ fn mount_controller(
     plugin: &Plugin,
     said: controller_handler::Descriptor,
 ) -> Result<ControllerDescriptor, Refusal> {
-    check_path(&said.path)?;
-    check_name("the name of a controller", &said.name)?;
-    check_middlewares(&said.middlewares)?;
+    check_controller(&said)?;
     Ok(ControllerDescriptor {
         mount: mount_of(plugin, &said.path),
         name: said.name,

@@ -56,7 +56,7 @@ impl Broker {
             Error {
                 code,
                 message,
-                namespace: Some(namespace.to_owned()),
+                namespace: Some(ulak::in_error(namespace)),
             }
         })
     }
