@@ -6,13 +6,15 @@ use std::convert::Infallible;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::path::Path;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
-use tokio::time::{Instant, interval, timeout, timeout_at};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, interval, sleep, timeout_at};
 
 use self::serving::{Serving, close};
 use crate::admin::{self, Admin, Command};
@@ -138,11 +140,23 @@ impl App {
             () = stop(stopped.clone()) => drop((listener, busy)),
             () = serving.start_services(catalog.loaded()) => {
                 // In a task of its own, so that nothing about plugins holds up a connection.
-                let accept = net::accept(server.clone(), listener, busy, stop(stopped));
+                let accept = net::accept(server.clone(), listener, busy, stop(stopped.clone()));
+                let accept = tokio::spawn(accept);
+                // A panic in it has been reported; without it there is nothing to serve.
+                let broken = async {
+                    if accept.await.is_ok() {
+                        std::future::pending::<()>().await;
+                    }
+                };
+                // A change in hand is brought to its end, if that does not take all of the grace time.
+                let too_late = async {
+                    stop(stopped.clone()).await;
+                    sleep(config.timeouts.grace() / FOR_SERVICES).await;
+                };
                 tokio::select! {
-                    // A panic in it has been reported; without it there is nothing to serve.
-                    _ = tokio::spawn(accept) => {}
-                    never = look_after(&mut catalog, &mut serving, &mut commands) => match never {},
+                    () = broken => {}
+                    () = too_late => {}
+                    () = look_after(&mut catalog, &mut serving, &mut commands, stop(stopped.clone())) => {}
                     never = listen_to_operator(serving_admin, config.admin_socket()) => match never {},
                 }
             }
@@ -161,8 +175,11 @@ impl App {
             true => Duration::ZERO,
             false => grace / FOR_SERVICES,
         };
-        let drained = timeout(grace - kept, drain(&server, &mut idle)).await;
-        let mut stops = serving.ending;
+        let drained = timeout_at(end - kept, drain(&catalog, &mut idle)).await;
+        let mut stops: JoinSet<()> = JoinSet::new();
+        for ending in serving.ending.into_values() {
+            stops.spawn(async { _ = ending.await });
+        }
         for service in serving.services.into_values() {
             stops.spawn(service.stop());
         }
@@ -178,14 +195,18 @@ impl App {
     }
 }
 
-/// Takes in what happens to the files of the folder, and what the operator wants.
+/// Takes in what happens to the files of the folder, and what the operator wants, until it is to stop.
 async fn look_after(
     catalog: &mut Catalog,
     serving: &mut Serving,
     commands: &mut mpsc::Receiver<Command>,
-) -> Infallible {
+    stop: impl Future<Output = ()>,
+) {
+    let mut stop = pin!(stop);
     loop {
         tokio::select! {
+            biased;
+            () = &mut stop => return,
             change = catalog.next() => {
                 if let Some(change) = change {
                     serving.apply(catalog, change).await;
@@ -203,20 +224,23 @@ async fn look_after(
 }
 
 /// Closes all sockets, and waits until the last connection has ended.
-async fn drain(server: &Server, idle: &mut mpsc::Receiver<Infallible>) {
+async fn drain(catalog: &Catalog, idle: &mut mpsc::Receiver<Infallible>) {
     // A handshake that was under way may still bring a socket; each round closes those that have come.
     let mut rounds = interval(Duration::from_millis(100));
     loop {
         tokio::select! {
             _ = idle.recv() => return,
-            _ = rounds.tick() => close_all(server).await,
+            _ = rounds.tick() => close_all(catalog).await,
         }
     }
 }
 
-async fn close_all(server: &Server) {
-    for route in server.router().routes() {
-        close(&route.namespace.sockets().sockets(), "Server is stopping").await;
+async fn close_all(catalog: &Catalog) {
+    // Not by the routes: what lost a middleware has none, and may have sockets.
+    for loaded in catalog.loaded() {
+        if let Some(namespace) = &loaded.namespace {
+            close(&namespace.sockets.sockets(), "Server is stopping").await;
+        }
     }
 }
 

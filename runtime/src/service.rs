@@ -145,12 +145,14 @@ impl Runner {
             Ok(()) => true,
             Err(error) => {
                 let failures = self.plugin.report(&error);
-                tracing::warn!(
-                    failures,
-                    plugin = %self.plugin.id(),
-                    "service {}: {what}: {error}",
-                    self.name
-                );
+                if self.plugin.may_log() {
+                    tracing::warn!(
+                        failures,
+                        plugin = %self.plugin.id(),
+                        "service {}: {what}: {error}",
+                        self.name
+                    );
+                }
                 false
             }
         }

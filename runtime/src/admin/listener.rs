@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 use std::fs::{self, Permissions};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt, PermissionsExt};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -43,10 +43,16 @@ pub async fn bind(path: &Path) -> io::Result<UnixListener> {
     }
     let listener = match UnixListener::bind(path) {
         Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
-            if tokio::net::UnixStream::connect(path).await.is_ok() {
-                return Err(io::Error::other("another server listens on it"));
+            if !fs::symlink_metadata(path)?.file_type().is_socket() {
+                return Err(io::Error::other("there is a file that is no socket"));
             }
-            fs::remove_file(path)?;
+            // Only one that nobody listens on refuses.
+            match tokio::net::UnixStream::connect(path).await {
+                Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+                    fs::remove_file(path)?;
+                }
+                _ => return Err(io::Error::other("another server listens on it")),
+            }
             UnixListener::bind(path)?
         }
         bound => bound?,

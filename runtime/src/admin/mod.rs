@@ -17,6 +17,7 @@ pub use self::client::{AskError, Client};
 pub use self::listener::{bind, serve};
 use crate::plugin::catalog::Listed;
 use crate::plugin::describe::Loaded;
+use crate::plugin::host::one_line;
 
 /// Orders that may wait to be carried out.
 const WAITING: usize = 16;
@@ -130,7 +131,8 @@ impl Admin {
             disabled: listed.disabled,
             rolled_back: listed.rolled_back,
             has_previous: listed.has_previous,
-            refusal: listed.refusal.map(ToString::to_string),
+            // It may quote what the plugin says.
+            refusal: listed.refusal.map(|refusal| one_line(&refusal.to_string())),
         });
         self.plugins.store(Arc::new(known.collect()));
     }

@@ -2,13 +2,16 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
-use tokio::task::JoinSet;
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
 
 use crate::admin::{Action, Admin, Order};
 use crate::hub::{self, CloseCode, Socket};
 use crate::net::Server;
 use crate::net::router::Router;
+use crate::plugin::ReplaceError;
 use crate::plugin::catalog::{Catalog, Change};
 use crate::plugin::describe::Loaded;
 use crate::plugin::load::Content;
@@ -18,14 +21,17 @@ use crate::ulak::{Served, Ulak};
 /// How many sockets are closed at once; then others get their turn.
 const CLOSE_BATCH: usize = 256;
 
+/// How long a change of one plugin may hold up those of others. What is not done then goes on by itself.
+const PATIENCE: Duration = Duration::from_secs(30);
+
 /// What is served, and who has to hear when that changes.
 pub(super) struct Serving {
     pub(super) server: Arc<Server>,
     ulak: Arc<Ulak>,
     /// By the names of their plugins.
     pub(super) services: BTreeMap<String, Service>,
-    /// Those of plugins that are gone.
-    pub(super) ending: JoinSet<()>,
+    /// Those of plugins that are gone, until they have stopped.
+    pub(super) ending: BTreeMap<String, JoinHandle<()>>,
     pub(super) admin: Arc<Admin>,
 }
 
@@ -41,7 +47,7 @@ impl Serving {
             server,
             ulak,
             services: BTreeMap::new(),
-            ending: JoinSet::new(),
+            ending: BTreeMap::new(),
             admin,
         };
         serving.set_router(Router::new(catalog.loaded()));
@@ -65,6 +71,10 @@ impl Serving {
         for loaded in plugins {
             if let Some(descriptor) = &loaded.service {
                 let key = loaded.plugin.id().key();
+                // Of two with one name, the first is to be done before the second begins.
+                if let Some(ending) = self.ending.remove(&key) {
+                    let _ = timeout(PATIENCE, ending).await;
+                }
                 let service = Service::start(loaded.plugin.clone(), descriptor);
                 // At once: a server that stops meanwhile stops them too.
                 self.services.insert(key.clone(), service);
@@ -73,7 +83,7 @@ impl Serving {
         }
         for key in starting {
             if let Some(service) = self.services.get_mut(&key) {
-                service.started().await;
+                let _ = timeout(PATIENCE, service.started()).await;
             }
         }
     }
@@ -118,7 +128,9 @@ impl Serving {
                 // What it still has to do, it does also when it has failed too often before.
                 old.plugin.lift_quarantine();
                 if let Some(service) = self.services.remove(&old.plugin.id().key()) {
-                    self.ending.spawn(service.stop());
+                    self.ending.retain(|_, ending| !ending.is_finished());
+                    let key = old.plugin.id().key();
+                    self.ending.insert(key, tokio::spawn(service.stop()));
                 }
                 self.end(&old, "The plugin was removed").await;
             }
@@ -139,9 +151,11 @@ impl Serving {
             return self.exchange(catalog, old, new, content).await;
         }
         if let Some(service) = self.services.remove(&key) {
-            service.hand_over().await;
+            let _ = timeout(PATIENCE, service.hand_over()).await;
         }
-        let replaced = hub::in_turns(plugin.replace(new.generation.clone())).await;
+        let replacing = hub::in_turns(plugin.replace(new.generation.clone()));
+        let replaced = timeout(PATIENCE, replacing).await;
+        let replaced = replaced.unwrap_or(Err(ReplaceError::TooSlow));
         let serving = match &replaced {
             Ok(()) => &new,
             Err(_) => &old,
@@ -181,7 +195,7 @@ impl Serving {
     ) -> Result<(), String> {
         old.plugin.lift_quarantine();
         if let Some(service) = self.services.remove(&old.plugin.id().key()) {
-            service.stop().await;
+            let _ = timeout(PATIENCE, service.stop()).await;
         }
         tracing::info!(
             "replaced {}: generation {}, which serves another path",
@@ -194,8 +208,8 @@ impl Serving {
             content,
         });
         self.serve(catalog);
-        self.start_services(&[new]).await;
         self.end(&old, "The plugin was replaced").await;
+        self.start_services(&[new]).await;
         Ok(())
     }
 

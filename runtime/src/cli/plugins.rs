@@ -11,6 +11,7 @@ use super::table::{or_dash, table};
 use super::{config_file, environment};
 use crate::admin::{Action, Client, Order, PluginInfo, Status};
 use crate::config::Config;
+use crate::plugin::host::one_line;
 
 #[derive(Args)]
 #[command(after_help = "\
@@ -121,7 +122,7 @@ fn in_words(plugins: &[PluginInfo]) -> String {
     for plugin in plugins {
         let generation = plugin.generation.map(|number| number.to_string());
         rows.push([
-            plugin.name.clone(),
+            one_line(&plugin.name),
             status_in_words(plugin.status).to_owned(),
             or_dash(generation.unwrap_or_default()),
             plugin.sockets.to_string(),
@@ -132,7 +133,8 @@ fn in_words(plugins: &[PluginInfo]) -> String {
     let mut text = table(&rows).unwrap_or_else(|| "no plugins\n".to_owned());
     for plugin in plugins {
         if let Some(refusal) = &plugin.refusal {
-            text += &format!("refused {}: {refusal}\n", plugin.name);
+            let line = format!("refused {}: {refusal}", plugin.name);
+            text += &format!("{}\n", one_line(&line));
         }
     }
     text

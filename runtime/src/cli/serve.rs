@@ -15,6 +15,7 @@ use super::table::{or_dash, table};
 use super::{config_file, environment};
 use crate::app::{App, Ended, threads};
 use crate::config::Config;
+use crate::plugin::host::one_line;
 
 #[derive(Args)]
 #[command(after_help = "\
@@ -193,7 +194,8 @@ fn report(app: &App, folder: &std::path::Path) -> String {
     }
     for (file, refusal) in app.catalog().refused() {
         let file = file.strip_prefix(folder).unwrap_or(file);
-        _ = writeln!(text, "refused {}: {refusal}", file.display());
+        let line = format!("refused {}: {refusal}", file.display());
+        _ = writeln!(text, "{}", one_line(&line));
     }
     text
 }

@@ -13,7 +13,7 @@ use super::frame::{CloseCode, Frame};
 use super::wire::{Wire, write};
 
 /// What a frame counts at least, in bytes, whether the queue is full: about what it takes in memory beside its bytes.
-const LEAST: usize = 64;
+const LEAST: usize = 128;
 /// Of how many frames that is nothing worth to be counted.
 const FEW: usize = 64;
 
@@ -97,7 +97,7 @@ pub enum SendError {
 
 impl Outbox {
     /// An empty outbox for `capacity` bytes. One frame that finds it empty may exceed that. Many small ones fill it when
-    /// each counts 64 bytes.
+    /// each counts 128 bytes.
     #[must_use]
     pub fn new(capacity: usize, wire: Arc<dyn Wire>) -> Self {
         Self {
@@ -418,7 +418,7 @@ mod tests {
 
     #[test]
     fn r7_many_frames_of_next_to_nothing_fill_it_too() {
-        let (outbox, _) = outbox(640);
+        let (outbox, _) = outbox(1280);
         for number in 0..FEW + 10 {
             assert!(outbox.send(Frame::ping(b"")).is_ok(), "{number}");
         }

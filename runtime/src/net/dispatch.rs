@@ -8,6 +8,7 @@ use std::time::Duration;
 use hyper::body::Incoming;
 use hyper::http::request::Parts;
 use hyper::{Method, Request, Response};
+use tokio::sync::OwnedSemaphorePermit;
 
 use super::respond::{self, Answer};
 use super::router::{ControllerRoute, Route};
@@ -125,7 +126,11 @@ async fn behind_middlewares(
         return behind(request, None).await;
     }
     let (parts, body) = request.into_parts();
-    let Some((verdict, context)) = decide(chain, remote, &parts).await else {
+    let permits: Option<Vec<_>> = chain.iter().map(|it| it.take_on_decision()).collect();
+    let Some(permits) = permits else {
+        return respond::unavailable(Duration::from_secs(1));
+    };
+    let Some((verdict, context)) = decide(chain, permits, remote, &parts).await else {
         return respond::internal_error();
     };
     let (values, added) = context.into_parts();
@@ -151,6 +156,7 @@ async fn behind_middlewares(
 /// What the middlewares decide; none when one failed.
 async fn decide(
     chain: &[Arc<Plugin>],
+    permits: Vec<OwnedSemaphorePermit>,
     remote: IpAddr,
     parts: &Parts,
 ) -> Option<(Verdict, Box<RequestContext>)> {
@@ -158,6 +164,7 @@ async fn decide(
     let chain = chain.to_vec();
     // In a task of its own, because this one is dropped when the client hangs up, and the middleware must not be.
     let decided = tokio::spawn(crate::hub::in_turns(async move {
+        let _permits = permits;
         middleware::run(&chain, context).await
     }));
     decided.await.ok()?.ok()

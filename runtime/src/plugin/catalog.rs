@@ -11,15 +11,18 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use self::folder::{Stamp, folders, scan, stamp};
+use self::folder::{Scanned, Stamp, folders, scan, stamp};
 use self::rivals::check_free;
 use super::Shared;
 use super::describe::Loaded;
+use super::host::one_line;
 use super::load::{Content, Refusal, load};
 use super::state::{Kept, State};
 use super::watch::Watch;
 use crate::ids::PluginId;
 
+/// After what time a file is tried again that was refused for what passes.
+const RETRY: Duration = Duration::from_secs(10);
 /// How long a file that is not complete has to stay so before it is refused for it.
 const INCOMPLETE: Duration = Duration::from_secs(2);
 
@@ -122,7 +125,7 @@ impl Catalog {
                 folder.display()
             )
         })?;
-        for (file, id) in found {
+        for (file, id) in found.found {
             catalog.files.insert(file.clone(), File::new(id, &file));
             if let Some(change) = catalog.load(&file, Duration::ZERO).await {
                 catalog.took_effect(change);
@@ -189,6 +192,7 @@ impl Catalog {
                 return (None, None, None);
             }
         };
+        let Scanned { found, unreadable } = found;
         let mut there = BTreeSet::new();
         for (file, id) in found {
             let new = File::new(id, &file);
@@ -201,9 +205,17 @@ impl Catalog {
         }
         let mut due: Option<Instant> = None;
         let mut not_before = |when: Instant| due = Some(due.map_or(when, |due| due.min(when)));
-        let (mut gone, mut ready, mut forgotten) = (None, None, Vec::new());
+        let (mut gone, mut forgotten) = (None, Vec::new());
+        let mut ready: Option<(Instant, PathBuf)> = None;
         let now = Instant::now();
         for (file, known) in &mut self.files {
+            // Of what cannot be read nobody knows, and it stays as it is.
+            let unknown = unreadable
+                .iter()
+                .any(|folder| file.parent() == Some(folder));
+            if unknown {
+                continue;
+            }
             let is_there = there.contains(file);
             if !is_there && known.stamp.is_some() {
                 known.stamp = None;
@@ -225,7 +237,10 @@ impl Catalog {
                     gone = gone.or(serves.cloned());
                 }
                 (Outcome::Settling, true) if settles <= now => {
-                    ready.get_or_insert_with(|| file.clone());
+                    // Who has waited longest, so that one that changes all the time keeps nobody waiting.
+                    if ready.as_ref().is_none_or(|(since, _)| known.since < *since) {
+                        ready = Some((known.since, file.clone()));
+                    }
                 }
                 // Enabled again.
                 (Outcome::Disabled, true) => {
@@ -233,6 +248,13 @@ impl Catalog {
                     not_before(now);
                 }
                 (Outcome::Settling, true) => not_before(settles),
+                (Outcome::Refused(refusal), true) if refusal.passes() => {
+                    if known.since + RETRY <= now {
+                        known.since = now;
+                        known.outcome = Outcome::Settling;
+                    }
+                    not_before(known.since + RETRY);
+                }
                 (_, true) => {}
                 (_, false) if settles > now => not_before(settles),
                 (_, false) => match serves {
@@ -242,9 +264,11 @@ impl Catalog {
             }
         }
         for file in forgotten {
-            self.files.remove(&file);
+            if let Some(File { id: Ok(id), .. }) = self.files.remove(&file) {
+                self.state.forget(&id.key());
+            }
         }
-        (due, gone, ready)
+        (due, gone, ready.map(|(_, file)| file))
     }
 
     /// Loads a file as it is now. None when it is not to be served, or is served as it is. One that is not complete is
@@ -278,6 +302,10 @@ impl Catalog {
             return None;
         }
         known.hash = content.as_ref().ok().map(|content| content.hash);
+        if content.is_err() {
+            let limit = self.shared.config.limits.max_plugin_bytes;
+            known.hash = Content::hash_of(file, limit).await;
+        }
         match content {
             Ok(content) => self.load_content(file, id, kept, content).await,
             Err(refusal) => self.refuse(file, refusal),
@@ -296,7 +324,8 @@ impl Catalog {
         {
             match self.state.read(current).await {
                 Ok(instead) => content = instead,
-                Err(error) => tracing::warn!("{id} cannot stay rolled back: {error}"),
+                // Not what was rejected.
+                Err(_) => return self.refuse(file, Refusal::NotKept),
             }
         }
         self.change_to(file, id, content).await
@@ -309,7 +338,22 @@ impl Catalog {
     /// There is no such plugin, or nothing that it was before, or that cannot be loaded.
     pub async fn roll_back(&mut self, key: &str) -> Result<Change, String> {
         let (file, id) = self.find(key)?;
-        let Some(previous) = self.state.of(key).previous else {
+        let kept = self.state.of(key);
+        if kept.disabled {
+            return Err(format!("{key} is disabled"));
+        }
+        let known = self.files.get(&file);
+        if known.is_some_and(|known| matches!(known.outcome, Outcome::Settling)) {
+            return Err(format!(
+                "{key} is just being replaced; try again in a moment"
+            ));
+        }
+        // What serves is the last that could be served, also when the file cannot be any more and nothing does.
+        let before = match self.present(&id) {
+            Some(_) => kept.previous,
+            None => kept.current,
+        };
+        let Some(previous) = before else {
             return Err(format!("{key} has not been anything else before"));
         };
         let content = self.state.read(&previous).await;
@@ -457,7 +501,8 @@ impl Catalog {
                 None => "",
             };
             let file = file.strip_prefix(&self.folder).unwrap_or(file);
-            tracing::warn!("refused {}: {refusal}{rest}", file.display());
+            let line = format!("refused {}: {refusal}{rest}", file.display());
+            tracing::warn!("{}", one_line(&line));
         }
         known.outcome = outcome;
     }

@@ -21,8 +21,9 @@ use crate::config::Limits;
 pub const SUBCOMMAND: &str = "compile-component";
 /// How much of what the process says is kept, in bytes.
 const MAX_SAID: usize = 4 << 10;
-/// How much the process steps back behind those that serve: all the way.
-const NICE: i32 = 19;
+/// How much the process steps back behind those that serve: to a tenth of what they get, so that it ends in time also when
+/// they have much to do.
+const NICE: i32 = 10;
 
 /// Why there is no code.
 #[derive(Debug, thiserror::Error)]
@@ -161,7 +162,8 @@ fn confine(memory: u64) -> io::Result<()> {
         };
         rustix::process::setrlimit(resource, limit)
     };
-    limit(Resource::Data, memory)?;
+    let most = rustix::process::getrlimit(Resource::Data).maximum;
+    limit(Resource::Data, most.map_or(memory, |most| most.min(memory)))?;
     // No files, no sockets; the three that are open stay.
     limit(Resource::Nofile, 3)?;
     limit(Resource::Core, 0)?;

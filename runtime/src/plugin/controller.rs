@@ -35,7 +35,6 @@ impl Plugin {
         B: Body<Data = Bytes> + Send + 'static,
         B::Error: Into<Error>,
     {
-        self.hold_back().await;
         let deadline = Deadline::of_request(self.limits());
         let mut instance = Box::new(Instance::new(self, &self.generation(), deadline).await?);
         instance.arm();

@@ -12,6 +12,7 @@ use croner::parser::{CronParser, Seconds, Year};
 use super::bindings::exports::tulpar::plugin::{
     controller_handler, namespace_handler, service_handler,
 };
+use super::host::one_line;
 use super::instance::{Guest, Instance, finished};
 use super::load::Refusal;
 use super::metadata::{self, Handler, ScheduleAtRest};
@@ -404,7 +405,8 @@ pub(super) fn warn_of_difference(
     let at_rest = match at_rest {
         Ok(handlers) if handlers.is_empty() => return,
         Ok(handlers) => handlers,
-        Err(error) => return tracing::warn!(plugin = %id, "{error}"),
+        // It quotes the section, which is the plugin's.
+        Err(error) => return tracing::warn!(plugin = %id, "{}", one_line(&error.to_string())),
     };
     let described = at_rest_of(loaded);
     if described.len() != at_rest.len()

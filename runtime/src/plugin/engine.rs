@@ -28,11 +28,12 @@ use crate::quota::Tenants;
 /// # Errors
 /// The address space for `limits.instances` instances cannot be reserved.
 pub fn new(limits: &Limits, tenants: Arc<Tenants>) -> Result<Engine> {
+    // As much of everything as all instances together may have, so that none finds another's part used up.
     let mut pool = PoolingAllocationConfig::new();
     pool.total_component_instances(limits.instances)
-        .total_core_instances(limits.instances.saturating_mul(8))
-        .total_memories(limits.instances)
-        .total_tables(limits.instances.saturating_mul(4))
+        .total_core_instances(limits.instances.saturating_mul(limiter::CORE_INSTANCES))
+        .total_memories(limits.instances.saturating_mul(limiter::MEMORIES))
+        .total_tables(limits.instances.saturating_mul(limiter::TABLES))
         .total_stacks(limits.instances)
         .max_core_instances_per_component(limiter::CORE_INSTANCES)
         .max_memories_per_component(limiter::MEMORIES)

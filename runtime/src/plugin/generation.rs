@@ -42,6 +42,9 @@ pub enum ReplaceError {
     /// Its service does not start.
     #[error("its service could not be started: {0}")]
     Start(CallError),
+    /// It takes too long.
+    #[error("could not take over in time")]
+    TooSlow,
     /// It does not want to take over.
     #[error("could not take over the open sockets: {0}")]
     Reload(CallError),
@@ -116,7 +119,9 @@ impl Plugin {
             let stopped = service::call(&mut before, Job::Stop).await;
             if let Err(error) = stopped.and_then(|outcome| outcome) {
                 let failures = self.report(&error);
-                tracing::warn!(failures, plugin = %self.id(), "on-stop: {error}");
+                if self.may_log() {
+                    tracing::warn!(failures, plugin = %self.id(), "on-stop: {error}");
+                }
             }
         }
         if new.code.service.is_none() {

@@ -157,6 +157,9 @@ pub(super) fn finished<T>(outcome: Result<wasmtime::Result<T>, Overrun>) -> Resu
         Ok(Ok(value)) => Ok(value),
         Ok(Err(error)) => match error.downcast::<Overrun>() {
             Ok(overrun) => Err(CallError::Overrun(overrun)),
+            Err(error) if error.is::<wasmtime::PoolConcurrencyLimitError>() => {
+                Err(CallError::Quota("instances (limits.instances)"))
+            }
             Err(error) => Err(CallError::Trap(Arc::new(error))),
         },
         Err(overrun) => Err(CallError::Overrun(overrun)),

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, Read};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
@@ -72,6 +73,11 @@ pub enum Refusal {
     /// It does not take the place of what was there.
     #[error("{0}")]
     Replace(#[from] ReplaceError),
+    /// It was rolled back, and what it was before is not there any more.
+    #[error(
+        "was rolled back, and what it was before cannot be read; replace it, or roll it forward"
+    )]
+    NotKept,
     /// It ends too early: more of it may still come.
     #[error("is not complete: it ends within a section")]
     Incomplete,
@@ -89,6 +95,20 @@ pub enum Refusal {
         /// The plugin that has it.
         holder: String,
     },
+}
+
+impl Refusal {
+    /// Whether it is for what may have passed when the file is tried again as it is.
+    #[must_use]
+    pub fn passes(&self) -> bool {
+        matches!(
+            self,
+            Self::Unreadable(_)
+                | Self::Describe(CallError::Quota(_))
+                | Self::Replace(ReplaceError::Instance(CallError::Quota(_)))
+                | Self::Compile(CompileError::NoProcess(_))
+        )
+    }
 }
 
 /// What a file consists of.
@@ -111,6 +131,17 @@ impl Content {
             Ok(Self { bytes, hash })
         });
         read.await.map_err(io::Error::other)?
+    }
+
+    /// What tells a file from others, whatever it consists of; none when it cannot be read or is too large.
+    pub async fn hash_of(file: &Path, limit: u64) -> Option<blake3::Hash> {
+        let file = file.to_owned();
+        let hashed = tokio::task::spawn_blocking(move || match read(&file, limit) {
+            Ok(bytes) => Some(blake3::hash(&bytes)),
+            Err(Refusal::Unreadable(_) | Refusal::NotAFile | Refusal::TooLarge { .. }) => None,
+            Err(_) => std::fs::read(&file).ok().map(|bytes| blake3::hash(&bytes)),
+        });
+        hashed.await.ok()?
     }
 
     /// The bytes themselves.
@@ -197,14 +228,14 @@ async fn in_background<T: Send + 'static>(
 }
 
 fn read(path: &Path, limit: u64) -> Result<Vec<u8>, Refusal> {
-    // Asked before opening: opening a pipe would wait for somebody to write to it.
-    if !std::fs::metadata(path)?.is_file() {
+    // Opening a pipe would wait for somebody to write to it.
+    let flags = i32::try_from(rustix::fs::OFlags::NONBLOCK.bits()).unwrap_or_default();
+    let file = File::options().read(true).custom_flags(flags).open(path)?;
+    if !file.metadata()?.is_file() {
         return Err(Refusal::NotAFile);
     }
     let mut content = Vec::new();
-    File::open(path)?
-        .take(limit + 1)
-        .read_to_end(&mut content)?;
+    file.take(limit + 1).read_to_end(&mut content)?;
     if content.len() as u64 > limit {
         return Err(Refusal::TooLarge { limit });
     }

@@ -62,6 +62,11 @@ use crate::quota::{Account, Spent, Tenants};
 use crate::store::{self, Stores};
 use crate::ulak::{Sender, Ulak};
 
+/// How long a call is held back at most for what was called before it.
+const LONGEST_WAIT: Duration = Duration::from_secs(10);
+/// Requests that one middleware may have before it at once, those of clients that have left among them. Each may have a head of
+/// `limits.request-head-bytes`.
+const DECISIONS: usize = 4096;
 /// The largest body of a middleware's response, in bytes.
 const MAX_RESPONSE_BODY: usize = 1 << 20;
 
@@ -143,6 +148,8 @@ pub struct Plugin {
     jobs: Place<Box<Instance>>,
     /// How many requests its controller can take on at the moment.
     requests: Arc<Semaphore>,
+    /// How many more requests may wait for what it decides.
+    decisions: Arc<Semaphore>,
     /// How many more requests to other hosts it may have under way.
     outgoing: Arc<Semaphore>,
     failures: AtomicU64,
@@ -188,8 +195,8 @@ pub enum CallError {
     /// The guest trapped. Its instance is gone.
     #[error("the guest trapped: {}", trap(.0))]
     Trap(Arc<wasmtime::Error>),
-    /// A quota does not allow what the call needs.
-    #[error("its tenant or it itself has as many {0} as it may")]
+    /// There is no room for what the call needs: for its tenant, for itself, or in the whole server.
+    #[error("there are as many {0} as there may be")]
     Quota(&'static str),
     /// The guest took too long. Its instance is gone.
     #[error("{0}")]
@@ -230,6 +237,7 @@ impl Plugin {
             events: Place::new(),
             jobs: Place::new(),
             requests: Arc::new(Semaphore::new(settings.limits.requests)),
+            decisions: Arc::new(Semaphore::new(DECISIONS)),
             outgoing: Arc::new(Semaphore::new(settings.limits.outgoing_requests)),
             settings: Arc::new(settings),
             failures: AtomicU64::new(0),
@@ -302,11 +310,11 @@ impl Plugin {
         self.log.may_write()
     }
 
-    /// Waits until it may call the host again, when it has done so too often.
+    /// Waits until it may call the host again, when it has done so too often, but not for ever.
     async fn hold_back(&self) {
         if let Some(wait) = self.account.exhausted(Spent::HostCalls) {
             // Boxed, as it is rare.
-            Box::pin(tokio::time::sleep(wait)).await;
+            Box::pin(tokio::time::sleep(wait.min(LONGEST_WAIT))).await;
         }
     }
 
@@ -320,9 +328,20 @@ impl Plugin {
     /// have as many as they may.
     #[must_use]
     pub fn take_on_request(&self) -> Option<[OwnedSemaphorePermit; 2]> {
+        // Who has called the host too often would only wait, and others for what it holds meanwhile.
+        if self.account.exhausted(Spent::HostCalls).is_some() {
+            return None;
+        }
         let own = self.requests.clone().try_acquire_owned().ok()?;
         let shared = self.shared.requests.clone().try_acquire_owned().ok()?;
         Some([own, shared])
+    }
+
+    /// The right to have a middleware decide about one more request, for as long as it is held; none when too many wait
+    /// already.
+    #[must_use]
+    pub fn take_on_decision(&self) -> Option<OwnedSemaphorePermit> {
+        self.decisions.clone().try_acquire_owned().ok()
     }
 
     fn event_deadline(&self) -> Deadline {

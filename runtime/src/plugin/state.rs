@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::io;
+use std::io::{self, Write};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
@@ -83,9 +83,30 @@ impl State {
         if self.plugins.get(key) == Some(&kept) {
             return Ok(());
         }
-        self.plugins.insert(key.to_owned(), kept);
-        let text = serde_json::to_vec_pretty(&self.plugins)?;
-        write(&self.folder.join("plugins.json"), &text)
+        let mut plugins = self.plugins.clone();
+        plugins.insert(key.to_owned(), kept);
+        self.save(plugins)
+    }
+
+    /// Forgets a plugin whose file is gone, unless it is disabled: it would not be if it came again.
+    pub(super) fn forget(&mut self, key: &str) {
+        if self.of(key).disabled {
+            return;
+        }
+        let mut plugins = self.plugins.clone();
+        if plugins.remove(key).is_some()
+            && let Err(error) = self.save(plugins).and_then(|()| self.tidy())
+        {
+            tracing::warn!("cannot forget {key}: {}: {error}", self.folder.display());
+        }
+    }
+
+    /// Writes it down first, so that nothing counts that would be gone after a restart.
+    fn save(&mut self, plugins: BTreeMap<String, Kept>) -> io::Result<()> {
+        let text = serde_json::to_vec_pretty(&plugins)?;
+        write(&self.folder.join("plugins.json"), &text)?;
+        self.plugins = plugins;
+        Ok(())
     }
 
     /// A plugin is served by these bytes from now on; what was there before is kept for a way back.
@@ -158,7 +179,9 @@ impl State {
 /// Replaces a file as a whole: a crash leaves the old one or the new one.
 fn write(file: &Path, content: &[u8]) -> io::Result<()> {
     let unfinished = file.with_extension("unfinished");
-    fs::write(&unfinished, content)?;
+    let mut written = fs::File::create(&unfinished)?;
+    written.write_all(content)?;
+    written.sync_all()?;
     fs::rename(unfinished, file)
 }
 

@@ -29,9 +29,17 @@ pub(super) fn stamp(file: &Path) -> Stamp {
 /// A file of the folder, and the plugin it is, or why it cannot be one.
 type Found = (PathBuf, Result<PluginId, Refusal>);
 
+/// What there is in the folder.
+pub(super) struct Scanned {
+    /// The `.wasm` files.
+    pub(super) found: Vec<Found>,
+    /// Tenants' folders of which that is not known.
+    pub(super) unreadable: Vec<PathBuf>,
+}
+
 /// The `.wasm` files of the folder and of the folders in it, which are tenants.
-pub(super) fn scan(folder: &Path) -> std::io::Result<Vec<Found>> {
-    let mut files = Vec::new();
+pub(super) fn scan(folder: &Path) -> std::io::Result<Scanned> {
+    let (mut files, mut unreadable) = (Vec::new(), Vec::new());
     let mut tenants = Vec::new();
     for path in entries(folder)? {
         if path.extension().is_some_and(|ending| ending == "wasm") {
@@ -42,13 +50,24 @@ pub(super) fn scan(folder: &Path) -> std::io::Result<Vec<Found>> {
     }
     for tenant in tenants {
         // A folder that cannot be read is no reason not to serve the others.
-        for path in entries(&tenant).unwrap_or_default() {
+        let inside = match entries(&tenant) {
+            Ok(inside) => inside,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
+            Err(_) => {
+                unreadable.push(tenant);
+                continue;
+            }
+        };
+        for path in inside {
             if path.extension().is_some_and(|ending| ending == "wasm") {
                 files.push((path.clone(), identify(Some(&tenant), &path)));
             }
         }
     }
-    Ok(files)
+    Ok(Scanned {
+        found: files,
+        unreadable,
+    })
 }
 
 /// The folder and those in it that may be tenants'.

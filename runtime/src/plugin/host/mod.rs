@@ -23,7 +23,7 @@ pub use self::http::{ContextHandle, RequestContext};
 pub use self::keyvalue::BucketHandle;
 use self::keyvalue::Buckets;
 use self::outgoing::Outgoing;
-pub(super) use self::output::one_line;
+pub use self::output::one_line;
 pub(super) use self::sockets::Handles;
 pub use self::sockets::SocketHandle;
 use self::ulak::Broker;
@@ -45,6 +45,9 @@ pub const MAX_VALUES: usize = 64 << 10;
 const WASI_HANDLES: usize = 256;
 /// Random bytes that one call may ask for. They are drawn on the thread that serves.
 const MAX_RANDOM: u64 = 64 << 10;
+
+/// What a message that waits takes in memory beside its bytes.
+const FRAME: u64 = 128;
 
 /// The data of a store.
 pub struct HostState {
@@ -188,7 +191,8 @@ fn encode(
     if !account.bounds(Held::Queued) {
         return Ok(hub::Frame::message(message));
     }
-    let hold = account.hold(Held::Queued, message.payload().len() as u64);
+    let bytes = message.payload().len() as u64 + FRAME;
+    let hold = account.hold(Held::Queued, bytes);
     match hold {
         Some(hold) => Ok(hub::Frame::held(message, hold)),
         None => Err(types::SocketError::LimitExceeded),

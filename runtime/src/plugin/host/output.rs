@@ -16,7 +16,8 @@ const MAX_LINE: usize = 8 << 10;
 
 /// A text of a plugin as one line of the log: cut, and without control characters, which could forge other lines or talk
 /// to the operator's terminal.
-pub(in crate::plugin) fn one_line(text: &str) -> String {
+#[must_use]
+pub fn one_line(text: &str) -> String {
     text[..text.floor_char_boundary(MAX_LINE)]
         .chars()
         .map(|c| match c.is_control() && c != '\t' {

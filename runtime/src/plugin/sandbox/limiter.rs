@@ -8,11 +8,11 @@ use crate::quota::{Account, Held};
 /// address is taken: some hundreds.
 pub(crate) const TABLE_ELEMENTS: usize = 100_000;
 /// Core instances inside one component: a guest's own module and the shims around it are about five.
-pub(crate) const CORE_INSTANCES: u32 = 32;
+pub(crate) const CORE_INSTANCES: u32 = 10;
 /// Memories inside one component.
-pub(crate) const MEMORIES: u32 = 4;
+pub(crate) const MEMORIES: u32 = 1;
 /// Tables inside one component.
-pub(crate) const TABLES: u32 = 32;
+pub(crate) const TABLES: u32 = 4;
 
 /// Counts what the memories and tables of one store hold, and refuses what goes over. A guest sees a refused growth
 /// as `memory.grow` does: -1.

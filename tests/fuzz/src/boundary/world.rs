@@ -117,6 +117,6 @@ async fn loaded(shared: &Arc<Shared>, tenant: &str, guest: &Content) -> Loaded {
         tenant: Some(tenant.to_owned()),
         name: "driven".to_owned(),
     };
-    let loaded = load(shared, id, None, guest).await;
+    let loaded = load(shared, id, None, 1, guest).await;
     loaded.unwrap_or_else(|refusal| panic!("the guest {refusal}"))
 }
