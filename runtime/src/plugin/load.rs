@@ -231,8 +231,13 @@ fn read(path: &Path, limit: u64) -> Result<Vec<u8>, Refusal> {
     // Opening a pipe would wait for somebody to write to it.
     let flags = i32::try_from(rustix::fs::OFlags::NONBLOCK.bits()).unwrap_or_default();
     let file = File::options().read(true).custom_flags(flags).open(path)?;
-    if !file.metadata()?.is_file() {
+    let metadata = file.metadata()?;
+    if !metadata.is_file() {
         return Err(Refusal::NotAFile);
+    }
+    // Before anything is read of it; it may grow all the same.
+    if metadata.len() > limit {
+        return Err(Refusal::TooLarge { limit });
     }
     let mut content = Vec::new();
     file.take(limit + 1).read_to_end(&mut content)?;
