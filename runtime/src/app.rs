@@ -79,8 +79,7 @@ impl App {
         let ulak = Arc::new(Ulak::new(backplane.clone(), config.ulak.all_tenants));
         let compiler = Compiler::in_child(&config.limits);
         let shared = Shared::new(&config, compiler, backplane, ulak.clone())?;
-        let settle = config.timeouts.settle();
-        let catalog = Catalog::open(shared, &config.plugins, &config.state, settle).await?;
+        let catalog = Catalog::open(shared).await?;
         let (admin, commands) = Admin::new();
         let node = NodeId::random().context("the operating system has no randomness to give")?;
         let server = Arc::new(Server::new(node, &config, Router::default()));

@@ -130,16 +130,12 @@ impl Namespace {
 
     /// Takes a socket out.
     pub async fn leave(&self, socket: &Socket) {
-        if self.sockets.remove(socket) {
+        let Some(mut leaving) = self.sockets.remove(socket) else {
             return;
-        }
-        let mut done = Some(hub::AT_ONCE);
+        };
         let account = self.sockets.account();
         // Boxed, as it is rare.
-        let rest = Box::pin(account.in_turns(|| {
-            done = done.and_then(|done| self.sockets.remove_more(socket, done));
-            done.is_none()
-        }));
+        let rest = Box::pin(account.in_turns(|| self.sockets.remove_more(socket, &mut leaving)));
         rest.await;
     }
 

@@ -5,7 +5,7 @@ use std::net::TcpListener;
 use std::process::ExitStatus;
 use std::time::{Duration, Instant};
 
-use tulpar_tests::{Mould, Opcode, Raw, Server, Signal, connect, frame, get, json};
+use tulpar_tests::{Mould, Opcode, Raw, Server, Signal, become_served, connect, frame, get, json};
 
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -278,6 +278,17 @@ async fn the_environment_stands_over_the_file_and_a_flag_over_both() {
     assert_eq!(client.recv_text().await, "x".repeat(20));
     client.send("x".repeat(21)).await;
     assert_eq!(client.expect_close().await.0, 1009);
+}
+
+#[tokio::test]
+async fn p6_what_is_not_compiled_in_time_is_served_when_it_is() {
+    let cache = tempfile::tempdir().expect("a temporary folder");
+    let server = Server::with(&["commander"])
+        .cache(cache.path())
+        .config("[timeouts]\nstart-ms = 0")
+        .start();
+    server.log_line(&["still to be compiled", "timeouts.start-ms"]);
+    become_served(&server, "/commander").await;
 }
 
 #[tokio::test]

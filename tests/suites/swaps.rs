@@ -450,6 +450,31 @@ async fn p6_a_middleware_is_replaced_and_deleted_too() {
 }
 
 #[tokio::test]
+async fn p6_nobody_reaches_the_new_code_past_its_middlewares() {
+    let gate = Mould::middleware("gate").set("header", json!(["x-gate", "passed"]));
+    let server = Server::with(&[])
+        .file("gate.wasm", &gate.bytes())
+        .file("swap.wasm", &generation(1).bytes())
+        .start();
+    let passes = async |gated: bool| {
+        eventually("it to be so", async || {
+            let client = connect(server.url("/swap")).await;
+            (client.response.header("x-gate").is_some() == gated).then_some(())
+        })
+        .await;
+    };
+    passes(false).await;
+    // It takes until its deadline to find out that it does not take over.
+    let new = generation(2)
+        .set("middlewares", json!(["gate"]))
+        .set("reload", json!("loop"));
+    server.drop_in("swap.wasm", &new.bytes());
+    passes(true).await;
+    passes(false).await;
+    server.log_line(&["refused", "swap.wasm", "could not take over"]);
+}
+
+#[tokio::test]
 async fn p6_a_path_that_becomes_free_goes_to_who_was_refused_for_it() {
     let server = server();
     server.drop_in("rival.wasm", &Mould::reloaded("/swap", "rival").bytes());

@@ -1,6 +1,8 @@
 //! Ulak: rules U1 to U3, called from a namespace (`commander`), a controller (`desk`) and a service (`worker`).
 
-use tulpar_tests::{Client, Mould, Server, Value, call, connect, json, next_event, observer};
+use tulpar_tests::{
+    Client, Mould, Request, Server, Value, call, connect, json, next_event, observer,
+};
 
 fn server() -> Server {
     Server::with(&["commander", "desk", "attach"]).start()
@@ -279,6 +281,15 @@ async fn u1_so_many_operations_fit_into_one_call() {
     let answer = call(&server, "/desk", json!({ "bulk-of": 6 })).await;
     assert_eq!(answer["counts"], json!([5, 1]));
     assert_eq!(error_of(&answer["results"][5]), "LimitExceeded");
+    // Sixteen times as many are reported, and one more is too much.
+    let answer = call(&server, "/desk", json!({ "bulk-of": 80 })).await;
+    assert_eq!(answer["counts"], json!([5, 75]));
+    let told = json!({ "bulk-of": 81 }).to_string();
+    let response = Request::post("/desk/obey", told)
+        .send(server.address())
+        .await;
+    assert_eq!(response.status, 500);
+    server.log_line(&["81 operations in one call", "limits.bulk-operations"]);
 }
 
 #[tokio::test]

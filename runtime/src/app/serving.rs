@@ -153,6 +153,9 @@ impl Serving {
         if let Some(service) = self.services.remove(&key) {
             let _ = timeout(PATIENCE, service.hand_over()).await;
         }
+        self.set_router(
+            Router::new(&with(catalog, &old, &new)).as_strict_as(&self.server.router()),
+        );
         let replacing = hub::in_turns(plugin.replace(new.generation.clone()));
         let replaced = timeout(PATIENCE, replacing).await;
         let replaced = replaced.unwrap_or(Err(ReplaceError::TooSlow));
@@ -243,6 +246,13 @@ impl Serving {
         self.admin.set_plugins(catalog.list());
         Ok(())
     }
+}
+
+/// What will be loaded when one has taken the other's place.
+fn with(catalog: &Catalog, old: &Arc<Loaded>, new: &Arc<Loaded>) -> Vec<Arc<Loaded>> {
+    let loaded = catalog.loaded().iter();
+    let chosen = loaded.map(|it| if Arc::ptr_eq(it, old) { new } else { it });
+    chosen.cloned().collect()
 }
 
 /// Closes sockets once their handlers are done with the message in hand, some at a time.

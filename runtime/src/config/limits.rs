@@ -147,6 +147,8 @@ pub struct Timeouts {
     pub close_ms: u64,
     /// From the signal to stop to the end of the process.
     pub grace_ms: u64,
+    /// How long the server waits for plugins to be compiled before it accepts connections.
+    pub start_ms: u64,
     /// How long a plugin's file has to stay as it is before it is loaded.
     pub settle_ms: u64,
     /// The first back-off of a quarantine; each further one is twice as long.
@@ -196,6 +198,7 @@ impl Default for Timeouts {
             handshake_ms: 5_000,
             close_ms: 5_000,
             grace_ms: 10_000,
+            start_ms: 60_000,
             settle_ms: 100,
             quarantine_ms: 1_000,
             quarantine_max_ms: 60_000,
@@ -220,6 +223,12 @@ impl Timeouts {
     #[must_use]
     pub fn grace(&self) -> Duration {
         Duration::from_millis(self.grace_ms)
+    }
+
+    /// `start-ms` as a duration.
+    #[must_use]
+    pub fn start(&self) -> Duration {
+        Duration::from_millis(self.start_ms)
     }
 
     /// `settle-ms` as a duration.

@@ -65,10 +65,11 @@ const LIMITS: [Range; 25] = [
     range("quarantine-failures", 0, 1_000_000),
 ];
 
-const TIMEOUTS: [Range; 6] = [
+const TIMEOUTS: [Range; 7] = [
     range("handshake-ms", 1, HOUR),
     range("close-ms", 1, HOUR),
     range("grace-ms", 1, HOUR),
+    range("start-ms", 0, HOUR),
     range("settle-ms", 1, 60_000),
     range("quarantine-ms", 1, HOUR),
     range("quarantine-max-ms", 1, DAY),

@@ -4,6 +4,7 @@ use std::future::poll_fn;
 use std::io::{self, IoSlice};
 
 use tokio::net::tcp::OwnedWriteHalf;
+use tokio::task::yield_now;
 
 use crate::hub::{Outbox, Wire};
 
@@ -27,5 +28,7 @@ pub(super) async fn run(wire: &OwnedWriteHalf, outbox: &Outbox) {
             return outbox.abort();
         }
         outbox.flush();
+        // When there is so much that one flush does not write it all, others get their turn in between.
+        yield_now().await;
     }
 }

@@ -12,7 +12,7 @@ mod turn;
 mod wire;
 
 pub use frame::{CloseCode, Frame, MAX_CONTROL_PAYLOAD, is_sendable};
-pub use namespace::{AT_ONCE, Audience, JoinError, Namespace};
+pub use namespace::{Audience, JoinError, Leaving, Namespace};
 pub use outbox::{Accepted, Next, Outbox, SendError, State};
 pub use socket::Socket;
 pub use turn::{in_turns, turn};

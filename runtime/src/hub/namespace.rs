@@ -1,10 +1,12 @@
 //! The sockets of one namespace and its rooms.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{HashMap, HashSet, hash_set};
 use std::hash::{BuildHasherDefault, Hasher};
+use std::mem::take;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use indexmap::IndexMap;
+use slab::Slab;
 
 use super::{CloseCode, Frame, Socket};
 use crate::config::Limits;
@@ -13,8 +15,10 @@ use crate::quota::{Account, Held};
 
 /// The longest name of a room, in bytes.
 const MAX_ROOM_NAME: usize = 256;
-/// Rooms that a socket is taken out of at once.
-pub const AT_ONCE: usize = 64;
+/// Rooms that a socket is taken out of at once: few, because many sockets may go in the same moment.
+const AT_ONCE: usize = 8;
+/// Rooms that it is taken out of in each further turn.
+const IN_A_TURN: usize = 64;
 /// The longest path, in bytes.
 const MAX_PATH: usize = 256;
 
@@ -34,9 +38,30 @@ struct Members {
     /// Why who comes now has to go again; none while there is somebody to serve it.
     ended: Option<(CloseCode, String)>,
     sockets: Sockets,
+    rooms: Slab<Room>,
+    /// An IndexMap keeps the hashes: when it grows, a hundred thousand names are not hashed again.
+    by_name: IndexMap<Arc<str>, RoomId>,
+    joined: HashMap<
+        SocketId,
+        HashSet<RoomId, BuildHasherDefault<IdHasher>>,
+        BuildHasherDefault<IdHasher>,
+    >,
+}
+
+/// Where a room is in the list. So the names, which may be long, are hashed once when a socket comes or goes.
+type RoomId = usize;
+
+struct Room {
+    name: Arc<str>,
     /// In an IndexMap the members lie side by side, which is how a publication walks them.
-    rooms: HashMap<Arc<str>, Sockets>,
-    joined: HashMap<SocketId, HashSet<Arc<str>>, BuildHasherDefault<IdHasher>>,
+    members: Sockets,
+}
+
+/// What is still to be done for a socket that goes.
+pub struct Leaving {
+    rooms: hash_set::IntoIter<RoomId>,
+    /// The names of the rooms that it is out of.
+    left: Vec<Arc<str>>,
 }
 
 /// Whom a message is for, within one namespace.
@@ -113,7 +138,10 @@ impl Namespace {
     /// Whether a room may have that name.
     #[must_use]
     pub fn is_room_name(name: &str) -> bool {
-        (1..=MAX_ROOM_NAME).contains(&name.len()) && !name.chars().any(char::is_control)
+        let bytes = name.as_bytes();
+        (1..=MAX_ROOM_NAME).contains(&bytes.len())
+            && !bytes.iter().any(u8::is_ascii_control)
+            && (name.is_ascii() || !name.chars().any(char::is_control))
     }
 
     // Every change below is complete before anything in it could panic, so that a poisoned lock is still consistent.
@@ -143,33 +171,26 @@ impl Namespace {
         members.sockets.values().cloned().collect()
     }
 
-    /// Takes a socket out of the list and out of its rooms; its [`Socket::left`] names them from now on. From those beyond
-    /// some dozens it is taken out by [`Namespace::remove_more`], so that nobody waits for a thousand.
-    ///
-    /// Returns whether it is out of all.
-    pub fn remove(&self, socket: &Socket) -> bool {
-        let mut members = self.write();
+    /// Takes a socket out of the list and out of its rooms; its [`Socket::left`] names them then. When it is in more than
+    /// a few, what is still to be done is returned, for [`Namespace::remove_more`], so that nobody waits for a thousand.
+    #[must_use]
+    pub fn remove(&self, socket: &Socket) -> Option<Leaving> {
+        let members = &mut *self.write();
         members.sockets.swap_remove(&socket.id());
         let joined = members.joined.remove(&socket.id()).unwrap_or_default();
-        // Set while the lock is held, so that nobody sees the socket neither in its rooms nor as having left them.
-        // It is in nobody's list any more, so that this happens once.
-        let left = socket.left.get_or_init(|| joined.into_iter().collect());
-        for room in left.iter().take(AT_ONCE) {
-            members.leave(room, socket.id(), &self.account);
-        }
-        left.len() <= AT_ONCE
+        let mut leaving = Leaving {
+            rooms: joined.into_iter(),
+            left: Vec::new(),
+        };
+        let done = members.leave_some(socket, &mut leaving, AT_ONCE, &self.account);
+        (!done).then_some(leaving)
     }
 
-    /// Takes a socket that has been removed out of more of the rooms that it was in, those from `done` on. Returns how
-    /// many have been done then; none when these are all.
+    /// Takes a socket that has been removed out of more of its rooms. Returns whether these were all.
     #[must_use]
-    pub fn remove_more(&self, socket: &Socket, done: usize) -> Option<usize> {
-        let left = socket.left().unwrap_or_default();
-        let mut members = self.write();
-        for room in left.iter().skip(done).take(AT_ONCE) {
-            members.leave(room, socket.id(), &self.account);
-        }
-        (left.len() > done + AT_ONCE).then_some(done + AT_ONCE)
+    pub fn remove_more(&self, socket: &Socket, leaving: &mut Leaving) -> bool {
+        self.write()
+            .leave_some(socket, leaving, IN_A_TURN, &self.account)
     }
 
     /// The socket of that id.
@@ -215,13 +236,10 @@ impl Namespace {
             return Err(JoinError::Closed);
         }
         let joined = members.joined.entry(socket.id()).or_default();
-        if joined.contains(room) {
+        let known = members.by_name.get(room).copied();
+        if known.is_some_and(|room| joined.contains(&room)) {
             return Ok(());
         }
-        let known = members
-            .rooms
-            .get_key_value(room)
-            .map(|(name, _)| name.clone());
         if joined.len() >= self.rooms_per_socket
             || (known.is_none()
                 && (members.rooms.len() >= self.rooms_per_namespace
@@ -229,12 +247,19 @@ impl Namespace {
         {
             return Err(JoinError::TooMany);
         }
-        let name = known.unwrap_or_else(|| room.into());
-        joined.insert(name.clone());
-        members
-            .rooms
-            .entry(name)
-            .or_default()
+        let room = known.unwrap_or_else(|| {
+            let name: Arc<str> = room.into();
+            let room = Room {
+                name: name.clone(),
+                members: Sockets::default(),
+            };
+            let id = members.rooms.insert(room);
+            members.by_name.insert(name, id);
+            id
+        });
+        joined.insert(room);
+        members.rooms[room]
+            .members
             .insert(socket.id(), socket.clone());
         Ok(())
     }
@@ -242,11 +267,12 @@ impl Namespace {
     /// Takes a socket out of a room. Nothing happens when it is not in it.
     pub fn leave(&self, id: SocketId, room: &str) {
         let members = &mut *self.write();
-        if members
-            .joined
-            .get_mut(&id)
-            .is_some_and(|joined| joined.remove(room))
-        {
+        let Some(found) = members.by_name.get(room) else {
+            return;
+        };
+        let joined = members.joined.get_mut(&id);
+        if joined.is_some_and(|joined| joined.remove(found)) {
+            let room = *found;
             members.leave(room, id, &self.account);
         }
     }
@@ -254,48 +280,40 @@ impl Namespace {
     /// Whether the socket is in the room.
     #[must_use]
     pub fn is_member(&self, id: SocketId, room: &str) -> bool {
-        self.read()
-            .joined
-            .get(&id)
-            .is_some_and(|joined| joined.contains(room))
+        let members = self.read();
+        let room = members.by_name.get(room);
+        let joined = members.joined.get(&id);
+        joined
+            .zip(room)
+            .is_some_and(|(joined, room)| joined.contains(room))
     }
 
     /// The rooms a socket is in.
     #[must_use]
     pub fn rooms_of(&self, id: SocketId) -> Vec<Arc<str>> {
         let members = self.read();
-        members
-            .joined
-            .get(&id)
-            .into_iter()
-            .flatten()
-            .cloned()
-            .collect()
+        let joined = members.joined.get(&id);
+        joined.map_or(Vec::new(), |joined| members.names(joined))
     }
 
     /// The names of all rooms.
     #[must_use]
     pub fn rooms(&self) -> Vec<Arc<str>> {
-        self.read().rooms.keys().cloned().collect()
+        self.read().by_name.keys().cloned().collect()
     }
 
     /// The ids of a room's members.
     #[must_use]
     pub fn room_members(&self, room: &str) -> Vec<SocketId> {
         let members = self.read();
-        members
-            .rooms
-            .get(room)
-            .into_iter()
-            .flat_map(IndexMap::keys)
-            .copied()
-            .collect()
+        let sockets = members.of(room).into_iter().flat_map(IndexMap::keys);
+        sockets.copied().collect()
     }
 
     /// How many sockets are in a room.
     #[must_use]
     pub fn room_len(&self, room: &str) -> usize {
-        self.read().rooms.get(room).map_or(0, IndexMap::len)
+        self.read().of(room).map_or(0, IndexMap::len)
     }
 
     /// Queues a frame to an audience. Returns how many sockets were addressed; those that are closing and those that
@@ -304,7 +322,7 @@ impl Namespace {
         let members = self.read();
         let (sockets, except) = match audience {
             Audience::Everybody => (Some(&members.sockets), None),
-            Audience::Room { name, except } => (members.rooms.get(name), except),
+            Audience::Room { name, except } => (members.of(name), except),
         };
         let mut addressed = 0;
         for (id, socket) in sockets.into_iter().flatten() {
@@ -326,19 +344,52 @@ impl Drop for Namespace {
 }
 
 impl Members {
-    /// Takes a socket out of a room's list, and the room away when it was the last.
-    fn leave(&mut self, room: &str, id: SocketId, account: &Account) {
-        if let Some(sockets) = self.rooms.get_mut(room) {
-            sockets.swap_remove(&id);
-            if sockets.is_empty() {
-                self.rooms.remove(room);
-                account.give_back(Held::Rooms, 1);
-            }
+    /// The members of a room; none when there is no such room.
+    fn of(&self, room: &str) -> Option<&Sockets> {
+        let id = self.by_name.get(room)?;
+        Some(&self.rooms.get(*id)?.members)
+    }
+
+    fn names<S>(&self, rooms: &HashSet<RoomId, S>) -> Vec<Arc<str>> {
+        let rooms = rooms.iter().filter_map(|id| self.rooms.get(*id));
+        rooms.map(|room| room.name.clone()).collect()
+    }
+
+    /// Takes a socket out of so many more rooms. Returns whether these were all; it has left them then.
+    fn leave_some(
+        &mut self,
+        socket: &Socket,
+        leaving: &mut Leaving,
+        most: usize,
+        account: &Account,
+    ) -> bool {
+        for room in leaving.rooms.by_ref().take(most) {
+            leaving.left.extend(self.leave(room, socket.id(), account));
         }
+        let done = leaving.rooms.len() == 0;
+        if done {
+            // It is in nobody's list any more, so that this happens once.
+            socket.left.get_or_init(|| take(&mut leaving.left));
+        }
+        done
+    }
+
+    /// Takes a socket out of a room's list, and the room away when it was the last. Returns the room's name.
+    fn leave(&mut self, room: RoomId, id: SocketId, account: &Account) -> Option<Arc<str>> {
+        let Room { name, members } = self.rooms.get_mut(room)?;
+        let name = name.clone();
+        members.swap_remove(&id);
+        if members.is_empty() {
+            self.by_name.swap_remove(&name);
+            self.rooms.remove(room);
+            account.give_back(Held::Rooms, 1);
+        }
+        Some(name)
     }
 }
 
-/// Socket ids are random already: some of their bits are as good a hash as any, and nobody outside can choose them.
+/// Socket ids are random already: some of their bits are as good a hash as any, and nobody outside can choose them. Nor can
+/// anybody choose the numbers of rooms.
 #[derive(Default)]
 struct IdHasher(u64);
 
@@ -358,6 +409,14 @@ impl Hasher for IdHasher {
     }
 
     fn write_u32(&mut self, _node: u32) {}
+
+    /// The number of a room, which the host has given.
+    fn write_usize(&mut self, number: usize) {
+        // hashbrown takes both ends of it; a multiplication spreads the number over all of it.
+        self.0 = (number as u64)
+            .wrapping_mul(0x9e37_79b9_7f4a_7c15)
+            .rotate_right(32);
+    }
 }
 
 #[cfg(test)]
@@ -407,7 +466,8 @@ mod tests {
             namespace.leave(socket.id(), "a");
         }
         assert!(namespace.rooms().is_empty());
-        assert_eq!(namespace.read().rooms.len(), 0);
+        assert!(namespace.read().by_name.is_empty());
+        assert!(namespace.read().rooms.is_empty());
     }
 
     #[test]
@@ -418,7 +478,7 @@ mod tests {
             namespace.join(&going, room).unwrap();
         }
         namespace.join(&staying, "a").unwrap();
-        assert!(namespace.remove(&going));
+        assert!(namespace.remove(&going).is_none());
         assert_eq!(namespace.rooms(), ["a".into()]);
         assert_eq!(namespace.room_members("a"), [staying.id()]);
         let mut left: Vec<_> = going.left().unwrap().to_vec();
@@ -432,14 +492,16 @@ mod tests {
     fn r1_a_socket_leaves_many_rooms_some_at_a_time() {
         let namespace = namespace(1000, 1000);
         let going = socket(&namespace);
-        for room in 0..2 * AT_ONCE + 1 {
+        let rooms = AT_ONCE + IN_A_TURN + 1;
+        for room in 0..rooms {
             namespace.join(&going, &room.to_string()).unwrap();
         }
-        assert!(!namespace.remove(&going));
-        assert_eq!(going.left().unwrap().len(), 2 * AT_ONCE + 1);
-        assert_eq!(namespace.rooms().len(), AT_ONCE + 1);
-        assert_eq!(namespace.remove_more(&going, AT_ONCE), Some(2 * AT_ONCE));
-        assert_eq!(namespace.remove_more(&going, 2 * AT_ONCE), None);
+        let mut leaving = namespace.remove(&going).unwrap();
+        assert_eq!(namespace.rooms().len(), IN_A_TURN + 1);
+        assert!(!namespace.remove_more(&going, &mut leaving));
+        assert_eq!(going.left(), None);
+        assert!(namespace.remove_more(&going, &mut leaving));
+        assert_eq!(going.left().unwrap().len(), rooms);
         assert!(namespace.rooms().is_empty());
         assert_eq!(namespace.account().used(Held::Rooms), 0);
     }
@@ -455,7 +517,9 @@ mod tests {
         namespace.join(&two, "c").unwrap();
         assert_eq!(namespace.join(&two, "d"), Err(JoinError::TooMany));
         assert_eq!(namespace.join(&two, "a"), Ok(()));
-        for name in ["", "a\nb", "\u{7f}", &"b".repeat(257)] {
+        namespace.leave(two.id(), "a");
+        assert_eq!(namespace.join(&two, "ü\u{a0}b"), Err(JoinError::TooMany));
+        for name in ["", "a\nb", "\u{7f}", "\u{80}", "ü\u{9f}", &"b".repeat(257)] {
             assert_eq!(
                 namespace.join(&two, name),
                 Err(JoinError::InvalidName),

@@ -7,6 +7,8 @@ use super::Frame;
 
 /// Frames in one write. Beyond some dozens a longer list saves nothing.
 const MAX_SLICES: usize = 64;
+/// Writes that are made in a row. Some hundred microseconds' worth; then others get their turn.
+const MAX_WRITES: usize = 8;
 
 /// Where the frames of a socket go.
 pub trait Wire: Send + Sync {
@@ -25,14 +27,18 @@ impl Wire for io::Sink {
 }
 
 /// Writes frames from the front, and takes out what was written; `begun` tells whether that includes a part of the one
-/// that is first then. Returns how many bytes that were, and whether the connection is intact.
+/// that is first then. Returns how many bytes that were, and whether the connection is intact. What is left is what the
+/// operating system did not take, or what others should not have to wait for.
 pub(super) fn write(
     wire: &dyn Wire,
     frames: &mut VecDeque<Frame>,
     begun: &mut bool,
 ) -> (usize, bool) {
     let mut total = 0;
-    while let Some(first) = frames.front() {
+    for _ in 0..MAX_WRITES {
+        let Some(first) = frames.front() else {
+            break;
+        };
         let tried = if frames.len() == 1 {
             // Most writes are of one frame, and save the list.
             wire.try_write(&[IoSlice::new(first.as_bytes())])

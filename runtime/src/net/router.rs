@@ -81,6 +81,24 @@ impl Router {
         router
     }
 
+    /// The same for as long as a plugin takes another's place, so that neither is ever reached past a middleware of its own:
+    /// each path is behind its middlewares of before as well, and what was not served yet is not served already.
+    #[must_use]
+    pub fn as_strict_as(mut self, before: &Self) -> Self {
+        self.routes.retain(|path, route| {
+            let before = before.routes.get(path);
+            add(&mut route.middlewares, before.map(|it| &*it.middlewares));
+            before.is_some()
+        });
+        self.controllers.retain_mut(|route| {
+            let mut before = before.controllers.iter();
+            let before = before.find(|it| it.controller.mount == route.controller.mount);
+            add(&mut route.middlewares, before.map(|it| &*it.middlewares));
+            before.is_some()
+        });
+        self
+    }
+
     /// The middlewares of these names; none when some are missing, and the path waits for them.
     fn chain(
         &mut self,
@@ -162,6 +180,15 @@ impl Router {
     #[must_use]
     pub fn waiting(&self) -> &[Waiting] {
         &self.waiting
+    }
+}
+
+/// Adds the middlewares that are not in a chain yet.
+fn add(chain: &mut Vec<Arc<Plugin>>, others: Option<&[Arc<Plugin>]>) {
+    for other in others.into_iter().flatten() {
+        if !chain.iter().any(|plugin| Arc::ptr_eq(plugin, other)) {
+            chain.push(other.clone());
+        }
     }
 }
 

@@ -51,6 +51,13 @@ impl Cache {
         self.read(&self.path(self.folder.as_deref()?, hash))
     }
 
+    /// Whether the code of the component whose file has that hash seems to be there.
+    #[must_use]
+    pub fn has(&self, hash: &blake3::Hash) -> bool {
+        let folder = self.folder.as_deref();
+        folder.is_some_and(|folder| self.path(folder, hash).exists())
+    }
+
     /// Keeps the code of the component whose file has that hash, and gives the component. Blocks.
     ///
     /// # Errors

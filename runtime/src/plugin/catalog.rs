@@ -3,16 +3,22 @@
 //! The catalog finds out what has changed and loads it; whoever asks it for the next [`Change`] makes it take effect, and
 //! tells how that went.
 
+mod entry;
 mod folder;
 mod rivals;
+mod turns;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use self::folder::{Scanned, Stamp, folders, scan, stamp};
+use tokio::time::timeout_at;
+
+use self::entry::{File, Outcome};
+use self::folder::{Scanned, folders, scan, stamp};
 use self::rivals::check_free;
+use self::turns::Turns;
 use super::Shared;
 use super::describe::Loaded;
 use super::host::one_line;
@@ -35,34 +41,18 @@ pub struct Catalog {
     watch: Watch,
     state: State,
     files: BTreeMap<PathBuf, File>,
+    turns: Turns,
     /// In the order of their loading.
     loaded: Vec<Arc<Loaded>>,
 }
 
-/// A file of the folder, as it was at the last look.
-struct File {
-    id: Result<PluginId, Arc<Refusal>>,
-    stamp: Stamp,
-    /// Since when it is as it is.
-    since: Instant,
-    /// Whether it ends too early, and has been given time for that.
-    incomplete: bool,
-    /// What it consists of, once it has been read.
-    hash: Option<blake3::Hash>,
-    /// What has come of it as it is.
-    outcome: Outcome,
-}
-
-/// What has come of a file.
-enum Outcome {
-    /// It has not been loaded yet.
-    Settling,
-    /// It is served.
-    Served,
-    /// It is not served, because it is disabled.
-    Disabled,
-    /// It is not served, or not as it is now.
-    Refused(Arc<Refusal>),
+/// What is to be loaded.
+#[derive(Clone, Copy, PartialEq)]
+enum Speed {
+    /// What has been compiled before.
+    AtHand,
+    /// Everything.
+    Any,
 }
 
 /// Something that is to take effect.
@@ -99,39 +89,67 @@ pub struct Listed<'a> {
 }
 
 impl Catalog {
-    /// Loads everything in `folder`, in the order of the files' names, those of tenants last.
+    /// Loads what is in `folder`: first what has been compiled before, then the rest, as far as that takes no longer than
+    /// `timeouts.start-ms`. What is left, [`Catalog::next`] loads.
     ///
     /// # Errors
     /// The folder cannot be read.
-    pub async fn open(
-        shared: Arc<Shared>,
-        folder: &Path,
-        state: &Path,
-        settle: Duration,
-    ) -> anyhow::Result<Self> {
+    pub async fn open(shared: Arc<Shared>) -> anyhow::Result<Self> {
+        let config = &shared.config;
+        let folder = config.plugins.clone();
+        let start = config.timeouts.start();
         let mut catalog = Self {
-            shared,
-            folder: folder.to_owned(),
-            settle,
+            settle: config.timeouts.settle(),
             watch: Watch::new(),
-            state: State::open(state),
+            state: State::open(&config.state),
             files: BTreeMap::new(),
+            turns: Turns::default(),
             loaded: Vec::new(),
+            shared,
+            folder,
         };
-        catalog.watch.watch(folders(folder));
-        let found = scan(folder).map_err(|error| {
+        catalog.watch.watch(folders(&catalog.folder));
+        let found = scan(&catalog.folder).map_err(|error| {
             anyhow::anyhow!(
                 "cannot read the plugins folder {}: {error}",
-                folder.display()
+                catalog.folder.display()
             )
         })?;
         for (file, id) in found.found {
             catalog.files.insert(file.clone(), File::new(id, &file));
-            if let Some(change) = catalog.load(&file, Duration::ZERO).await {
-                catalog.took_effect(change);
-            }
+        }
+        let until = tokio::time::Instant::now() + start;
+        let _ = timeout_at(until, catalog.load_first()).await;
+        let left = catalog.files.values().filter(|known| known.is_settling());
+        let left = left.count();
+        if left > 0 {
+            tracing::warn!(
+                "{left} of the plugins are still to be compiled and are served when they are (timeouts.start-ms)"
+            );
         }
         Ok(catalog)
+    }
+
+    /// Loads everything, what takes long last. In each folder the order is that of the names, so that of two rivals it is
+    /// always the same one that is served.
+    async fn load_first(&mut self) {
+        let mut files: Vec<_> = self.files.keys().cloned().collect();
+        turns::in_turns(&self.folder, &mut files);
+        for speed in [Speed::AtHand, Speed::Any] {
+            let mut slow = BTreeSet::new();
+            for file in &files {
+                let settles = |it: &Self| it.files.get(file).is_some_and(File::is_settling);
+                if !settles(self) || slow.contains(&file.parent()) {
+                    continue;
+                }
+                if let Some(change) = self.load(file, Duration::ZERO, speed).await {
+                    self.took_effect(change);
+                }
+                if settles(self) {
+                    slow.insert(file.parent());
+                }
+            }
+        }
     }
 
     /// The plugins that are loaded, in the order of their loading.
@@ -173,7 +191,8 @@ impl Catalog {
                 return Some(Change::Removed(gone));
             }
             if let Some(file) = ready {
-                return self.load(&file, INCOMPLETE).await;
+                self.turns.took(&file);
+                return self.load(&file, INCOMPLETE, Speed::Any).await;
             }
             self.watch.changed(due).await;
         }
@@ -206,7 +225,8 @@ impl Catalog {
         let mut due: Option<Instant> = None;
         let mut not_before = |when: Instant| due = Some(due.map_or(when, |due| due.min(when)));
         let (mut gone, mut forgotten) = (None, Vec::new());
-        let mut ready: Option<(Instant, PathBuf)> = None;
+        let mut ready: Option<(_, PathBuf)> = None;
+        self.turns.retain(self.files.keys());
         let now = Instant::now();
         for (file, known) in &mut self.files {
             // Of what cannot be read nobody knows, and it stays as it is.
@@ -237,9 +257,11 @@ impl Catalog {
                     gone = gone.or(serves.cloned());
                 }
                 (Outcome::Settling, true) if settles <= now => {
-                    // Who has waited longest, so that one that changes all the time keeps nobody waiting.
-                    if ready.as_ref().is_none_or(|(since, _)| known.since < *since) {
-                        ready = Some((known.since, file.clone()));
+                    // One of each folder in turn, and of these the one that has waited longest: neither a tenant with many
+                    // nor a file that changes all the time keeps others waiting.
+                    let turn = (self.turns.of(file), known.since);
+                    if ready.as_ref().is_none_or(|(first, _)| turn < *first) {
+                        ready = Some((turn, file.clone()));
                     }
                 }
                 // Enabled again.
@@ -272,8 +294,8 @@ impl Catalog {
     }
 
     /// Loads a file as it is now. None when it is not to be served, or is served as it is. One that is not complete is
-    /// refused when it has been so for as long as `patience`.
-    async fn load(&mut self, file: &Path, patience: Duration) -> Option<Change> {
+    /// refused when it has been so for as long as `patience`. One that is not there fast enough is left as it is.
+    async fn load(&mut self, file: &Path, patience: Duration, speed: Speed) -> Option<Change> {
         let known = self.files.get(file)?;
         let id = match &known.id {
             Ok(id) => id.clone(),
@@ -307,7 +329,7 @@ impl Catalog {
             known.hash = Content::hash_of(file, limit).await;
         }
         match content {
-            Ok(content) => self.load_content(file, id, kept, content).await,
+            Ok(content) => self.load_content(file, id, kept, content, speed).await,
             Err(refusal) => self.refuse(file, refusal),
         }
     }
@@ -318,6 +340,7 @@ impl Catalog {
         id: PluginId,
         kept: Kept,
         mut content: Content,
+        speed: Speed,
     ) -> Option<Change> {
         if kept.rejected.as_deref() == Some(content.hash.to_hex().as_str())
             && let Some(current) = &kept.current
@@ -327,6 +350,9 @@ impl Catalog {
                 // Not what was rejected.
                 Err(_) => return self.refuse(file, Refusal::NotKept),
             }
+        }
+        if speed == Speed::AtHand && !self.shared.has_code(&content.hash) {
+            return None;
         }
         self.change_to(file, id, content).await
     }
@@ -343,7 +369,7 @@ impl Catalog {
             return Err(format!("{key} is disabled"));
         }
         let known = self.files.get(&file);
-        if known.is_some_and(|known| matches!(known.outcome, Outcome::Settling)) {
+        if known.is_some_and(File::is_settling) {
             return Err(format!(
                 "{key} is just being replaced; try again in a moment"
             ));
@@ -514,25 +540,5 @@ impl Catalog {
 
     fn file_of(&self, id: &PluginId) -> PathBuf {
         self.folder.join(id.to_string())
-    }
-}
-
-impl File {
-    fn new(id: Result<PluginId, Refusal>, file: &Path) -> Self {
-        Self {
-            id: id.map_err(Arc::new),
-            stamp: stamp(file),
-            since: Instant::now(),
-            incomplete: false,
-            hash: None,
-            outcome: Outcome::Settling,
-        }
-    }
-
-    fn refusal(&self) -> Option<&Refusal> {
-        match &self.outcome {
-            Outcome::Refused(refusal) => Some(refusal),
-            _ => None,
-        }
     }
 }

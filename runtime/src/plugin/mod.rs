@@ -123,6 +123,11 @@ impl Shared {
         }))
     }
 
+    /// Whether the code of a component is there, so that it does not have to be compiled.
+    fn has_code(&self, hash: &blake3::Hash) -> bool {
+        self.codes.get(hash).is_some() || self.cache.has(hash)
+    }
+
     /// Bytes that a guest may hand over in one call of a host function: a whole message and some small change.
     fn hostcall_fuel(&self) -> usize {
         self.config.limits.max_message_bytes + (1 << 20)

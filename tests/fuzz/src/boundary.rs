@@ -222,7 +222,9 @@ impl Scene<'_> {
     }
 
     async fn leave(&self, client: &Client, seen: &mut Seen) {
-        self.namespace.remove(&client.socket);
+        if let Some(mut leaving) = self.namespace.remove(&client.socket) {
+            while !self.namespace.remove_more(&client.socket, &mut leaving) {}
+        }
         let event = CloseEvent {
             code: 1006,
             reason: String::new(),

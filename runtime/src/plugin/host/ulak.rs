@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use tokio::task::yield_now;
-use wasmtime::Result;
+use wasmtime::{Result, format_err};
 
 use super::super::Plugin;
 use super::super::bindings::tulpar::plugin::types::{MessageResult, SocketError};
@@ -16,8 +16,13 @@ use crate::hub;
 use crate::quota::{Account, Spent};
 use crate::ulak::{self, UlakError};
 
-/// Operations that are done without giving the thread to others.
-const AT_A_TIME: usize = 16;
+/// What is done without giving the thread to others: so many operations, each counting as one and one for every socket
+/// that it addresses. Some hundred microseconds' worth.
+const AT_A_TIME: usize = 1024;
+/// What an operation counts beside its sockets.
+const OPERATION: usize = 64;
+/// How many times `limits.bulk-operations` a call may name and have each that is over it reported. Reports take memory.
+const REPORTED: usize = 16;
 
 type Outcome<T = u32> = std::result::Result<T, Error>;
 
@@ -79,18 +84,29 @@ impl Broker {
 
     /// The results of several operations, of which the first `limits.bulk-operations` are done. Now and then it gives the
     /// thread to others, which counts as the call's time.
+    ///
+    /// # Errors
+    /// There are so many that reporting them would cost more than a guest may have the host spend; the guest traps.
     async fn in_bulk<T: Sync>(
         &self,
         operations: Vec<T>,
         operate: impl Fn(&T) -> Outcome + Send,
-    ) -> BulkResult {
+    ) -> Result<BulkResult> {
         let most = self.settings.limits.bulk_operations;
+        if operations.len() > most.saturating_mul(REPORTED) {
+            return Err(format_err!(
+                "{} operations in one call, of which {most} may be (limits.bulk-operations)",
+                operations.len()
+            ));
+        }
         let mut results = Vec::with_capacity(operations.len());
+        let mut done = 0;
         for (index, operation) in operations.iter().enumerate() {
-            if index % AT_A_TIME == AT_A_TIME - 1 {
+            if done >= AT_A_TIME {
+                done = 0;
                 yield_now().await;
             }
-            results.push(match index < most {
+            let outcome = match index < most {
                 true => operate(operation),
                 false => Err(Error {
                     code: ErrorCode::LimitExceeded,
@@ -99,14 +115,16 @@ impl Broker {
                     ),
                     namespace: None,
                 }),
-            });
+            };
+            done += OPERATION + outcome.as_ref().map_or(0, |addressed| *addressed as usize);
+            results.push(outcome);
         }
         let failed = results.iter().filter(|result| result.is_err()).count();
-        BulkResult {
+        Ok(BulkResult {
             succeeded: (results.len() - failed) as u32,
             failed: failed as u32,
             results,
-        }
+        })
     }
 }
 
@@ -149,7 +167,7 @@ impl Host for HostState {
             let target = ulak::Target::Room(room);
             broker.deliver(&namespace, target, frame)
         };
-        Ok(broker.in_bulk(rooms, send).await)
+        broker.in_bulk(rooms, send).await
     }
 
     async fn broadcast_all(&mut self, message: MessageResult) -> Result<BulkResult> {
@@ -162,7 +180,7 @@ impl Host for HostState {
             };
             broker.deliver(namespace, ulak::Target::Broadcast, &frame)
         };
-        Ok(broker.in_bulk(broker.sender.namespaces(), send).await)
+        broker.in_bulk(broker.sender.namespaces(), send).await
     }
 
     async fn bulk_send(&mut self, operations: Vec<Operation>) -> Result<BulkResult> {
@@ -175,7 +193,7 @@ impl Host for HostState {
             };
             broker.send_to(&operation.namespace, target, &operation.message)
         };
-        Ok(broker.in_bulk(operations, send).await)
+        broker.in_bulk(operations, send).await
     }
 
     fn namespaces(&mut self) -> Result<Vec<String>> {
