@@ -1,20 +1,25 @@
 //! From a TCP connection to an upgraded one: accepting, HTTP, routes, the handshake; or to a controller.
 
+mod admission;
 mod dispatch;
+mod forwarded;
 mod handshake;
 mod listener;
+mod origin;
 mod page;
 mod respond;
 pub mod router;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use tokio::sync::mpsc;
 
+use self::admission::{Admission, Counted, TooMany};
 pub use self::listener::accept;
 use self::router::Router;
-use crate::config::{Config, Timeouts};
+use crate::config::{Config, Proxy, Timeouts};
 use crate::ids::NodeId;
 
 /// Held by everything that has to end before the server has. When the last one is dropped, the receiver of its channel
@@ -25,7 +30,10 @@ pub type Busy = mpsc::Sender<std::convert::Infallible>;
 pub struct Server {
     node: NodeId,
     router: ArcSwap<Router>,
+    admission: Admission,
+    proxy: Proxy,
     request_head_bytes: usize,
+    request_headers: usize,
     timeouts: Timeouts,
     dev: bool,
 }
@@ -37,7 +45,10 @@ impl Server {
         Self {
             node,
             router: ArcSwap::from_pointee(router),
+            admission: Admission::new(&config.limits),
+            proxy: config.proxy.clone(),
             request_head_bytes: config.limits.request_head_bytes,
+            request_headers: config.limits.request_headers,
             timeouts: config.timeouts.clone(),
             dev: config.dev,
         }
@@ -47,6 +58,14 @@ impl Server {
     #[must_use]
     pub fn router(&self) -> Arc<Router> {
         self.router.load_full()
+    }
+
+    /// Counts one more connection from an address; none for a proxy that is trusted, whose connections are those of many.
+    fn count(&self, address: IpAddr) -> Result<Option<Counted>, TooMany> {
+        match self.proxy.trusts(address) {
+            true => Ok(None),
+            false => self.admission.count(address).map(Some),
+        }
     }
 
     /// Answers by other routes from now on. Open sockets stay.
