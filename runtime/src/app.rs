@@ -20,6 +20,7 @@ use self::serving::{Serving, close};
 use crate::admin::{self, Admin, Command};
 use crate::backplane::{Backplane, Local};
 use crate::config::{Config, Listen};
+use crate::hub::Socket;
 use crate::ids::NodeId;
 use crate::net::router::Router;
 use crate::net::{self, Server};
@@ -35,6 +36,11 @@ const FOR_SERVICES: u32 = 4;
 /// hear of at once, so that each has had its turn. Asked sooner, a busy thread keeps serving those that answer quickly
 /// and forgets the others. Guests that compute do not count, see [`crate::plugin`].
 const ROUND: u32 = 1024;
+
+/// How often sockets are closed while the server stops.
+const ROUND_OF_DRAIN: Duration = Duration::from_millis(50);
+/// Why they are.
+const STOPPING: &str = "Server is stopping";
 
 /// The threads that serve, one for each core.
 ///
@@ -128,18 +134,23 @@ impl App {
         let serving_admin = serving.admin.clone();
         // Nothing is ever sent: the channel closes when nobody is busy any more.
         let (busy, mut idle) = mpsc::channel(1);
-        let (stopping, stopped) = watch::channel(false);
+        let (stopping, stopped) = watch::channel(None);
+        let (ready, unready) = (serving.admin.clone(), config.timeouts.unready());
         tokio::spawn(async move {
             stop.await;
-            stopping.send_replace(true);
+            let asked = Instant::now();
+            ready.set_ready(false);
+            sleep(unready).await;
+            stopping.send_replace(Some(asked));
         });
-        let stop = async |mut stopped: watch::Receiver<bool>| {
-            let _ = stopped.wait_for(|stopped| *stopped).await;
+        let stop = async |mut stopped: watch::Receiver<Option<Instant>>| {
+            let _ = stopped.wait_for(Option::is_some).await;
         };
         tokio::select! {
             biased;
             () = stop(stopped.clone()) => drop((listener, busy)),
             () = serving.start_services(catalog.loaded()) => {
+                serving_admin.set_ready(true);
                 // In a task of its own, so that nothing about plugins holds up a connection.
                 let accept = net::accept(server.clone(), listener, busy, stop(stopped.clone()));
                 let accept = tokio::spawn(accept);
@@ -168,7 +179,7 @@ impl App {
             loaded.plugin.lift_quarantine();
         }
         let grace = config.timeouts.grace();
-        let end = Instant::now() + grace;
+        let end = stopped.borrow().unwrap_or_else(Instant::now) + grace;
         for service in serving.services.values() {
             service.end();
         }
@@ -176,7 +187,8 @@ impl App {
             true => Duration::ZERO,
             false => grace / FOR_SERVICES,
         };
-        let drained = timeout_at(end - kept, drain(&catalog, &mut idle)).await;
+        let over = config.timeouts.drain();
+        let drained = timeout_at(end - kept, drain(&catalog, &mut idle, over)).await;
         let mut stops: JoinSet<()> = JoinSet::new();
         for ending in serving.ending.into_values() {
             stops.spawn(async { _ = ending.await });
@@ -224,25 +236,38 @@ async fn look_after(
     }
 }
 
-/// Closes all sockets, and waits until the last connection has ended.
-async fn drain(catalog: &Catalog, idle: &mut mpsc::Receiver<Infallible>) {
+/// Closes all sockets, in batches over so much time, and waits until the last connection has ended.
+async fn drain(catalog: &Catalog, idle: &mut mpsc::Receiver<Infallible>, over: Duration) {
+    tokio::select! {
+        _ = idle.recv() => return,
+        () = close_in_batches(all_sockets(catalog), over) => {}
+    }
     // A handshake that was under way may still bring a socket; each round closes those that have come.
-    let mut rounds = interval(Duration::from_millis(100));
+    let mut rounds = interval(ROUND_OF_DRAIN);
     loop {
         tokio::select! {
             _ = idle.recv() => return,
-            _ = rounds.tick() => close_all(catalog).await,
+            _ = rounds.tick() => close(&all_sockets(catalog), STOPPING).await,
         }
     }
 }
 
-async fn close_all(catalog: &Catalog) {
-    // Not by the routes: what lost a middleware has none, and may have sockets.
-    for loaded in catalog.loaded() {
-        if let Some(namespace) = &loaded.namespace {
-            close(&namespace.sockets.sockets(), "Server is stopping").await;
-        }
+/// Closes a batch in each round, so that their clients do not all come to other servers in the same moment.
+async fn close_in_batches(sockets: Vec<Arc<Socket>>, over: Duration) {
+    let rounds = (over.as_millis() / ROUND_OF_DRAIN.as_millis()).max(1);
+    let rounds = usize::try_from(rounds).unwrap_or(usize::MAX);
+    let mut timer = interval(ROUND_OF_DRAIN);
+    for batch in sockets.chunks(sockets.len().div_ceil(rounds).max(1)) {
+        timer.tick().await;
+        close(batch, STOPPING).await;
     }
+}
+
+/// Not by the routes: what lost a middleware has none, and may have sockets.
+fn all_sockets(catalog: &Catalog) -> Vec<Arc<Socket>> {
+    let loaded = catalog.loaded().iter();
+    let namespaces = loaded.filter_map(|loaded| loaded.namespace.as_ref());
+    namespaces.flat_map(|it| it.sockets.sockets()).collect()
 }
 
 /// Listens to the operator, when there is where to.

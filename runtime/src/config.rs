@@ -232,8 +232,17 @@ impl Config {
         let Timeouts {
             quarantine_ms,
             quarantine_max_ms,
+            grace_ms,
+            unready_ms,
+            drain_ms,
             ..
         } = self.timeouts;
+        if (unready_ms, drain_ms) != (0, 0) && unready_ms + drain_ms >= grace_ms {
+            return Some(format!(
+                "`timeouts.unready-ms` and `timeouts.drain-ms` are {unready_ms} and {drain_ms}; together they must be \
+                 less than `timeouts.grace-ms`, which is {grace_ms}"
+            ));
+        }
         if quarantine_ms > quarantine_max_ms {
             return Some(format!(
                 "`timeouts.quarantine-ms` is {quarantine_ms}; it must not exceed `timeouts.quarantine-max-ms`, which \
@@ -286,6 +295,22 @@ mod tests {
                 )
             );
         }
+    }
+
+    #[test]
+    fn a_drain_has_to_fit_into_the_grace_time() {
+        let said = |drain: u64| {
+            from_text(&format!(
+                "[timeouts]\ngrace-ms = 3000\nunready-ms = 1000\ndrain-ms = {drain}"
+            ))
+        };
+        assert!(said(1999).is_ok());
+        let refused = said(2000).unwrap_err();
+        assert!(
+            refused.contains("must be less than `timeouts.grace-ms`, which is 3000"),
+            "{refused}"
+        );
+        assert!(from_text("[timeouts]\ngrace-ms = 1").is_ok());
     }
 
     #[test]

@@ -102,6 +102,18 @@ impl Connect {
         }
     }
 
+    /// Connects; none when nobody listens there, or who does goes before it answers.
+    pub async fn if_it_listens(self) -> Option<Client> {
+        let request = self.request();
+        let stream = TcpStream::connect(address(&request)).await.ok()?;
+        let opened = client_async_with_config(request, stream, None);
+        let (socket, response) = within("a handshake or its end", opened).await.ok()?;
+        Some(Client {
+            socket,
+            response: plain(&response),
+        })
+    }
+
     fn request(&self) -> Request {
         let mut request = self
             .url
@@ -136,6 +148,12 @@ impl Client {
     /// Sends a text message.
     pub async fn send(&mut self, text: impl Into<String>) {
         self.send_message(Message::text(text.into())).await;
+    }
+
+    /// Sends a text message over a connection that may have ended.
+    pub async fn try_send(&mut self, text: impl Into<String>) {
+        let sent = self.socket.send(Message::text(text.into()));
+        drop(within("a message to leave, or the end", sent).await);
     }
 
     /// Sends a binary message.

@@ -1,7 +1,9 @@
 //! The server as a child process, with a plugins folder of its own.
 
 use std::fs;
+use std::io::{Read, Write};
 use std::net::SocketAddr;
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread;
@@ -235,6 +237,16 @@ impl Server {
             true => Ok(text(output.stdout)),
             false => Err(text(output.stderr)),
         }
+    }
+
+    /// The status of what the server answers to a GET on its admin socket; none when nobody answers there.
+    pub fn admin_status(&self, path: &str) -> Option<u16> {
+        let mut stream = UnixStream::connect(self.folder.path().join(".tulpar/admin.sock")).ok()?;
+        let request = format!("GET {path} HTTP/1.1\r\nHost: tulpar\r\nConnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).ok()?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).ok()?;
+        answer.split(' ').nth(1)?.parse().ok()
     }
 
     /// Takes a file out of the plugins folder.

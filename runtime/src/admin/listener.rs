@@ -87,6 +87,15 @@ async fn answer(
     request: Request<Incoming>,
 ) -> Result<Response<Full<Bytes>>, Infallible> {
     Ok(match (request.method(), request.uri().path()) {
+        (&Method::GET, "/live") => json(StatusCode::OK, &serde_json::json!({ "live": true })),
+        (&Method::GET, "/ready") => {
+            let ready = admin.is_ready();
+            let status = match ready {
+                true => StatusCode::OK,
+                false => StatusCode::SERVICE_UNAVAILABLE,
+            };
+            json(status, &serde_json::json!({ "ready": ready }))
+        }
         (&Method::GET, "/plugins") => json(StatusCode::OK, &admin.plugins()),
         (&Method::POST, "/plugins") => match order(&admin, request).await {
             Ok(()) => json(StatusCode::OK, &serde_json::json!({ "done": true })),

@@ -1,4 +1,5 @@
-//! What the operator asks of a running server: which plugins there are, and to disable, enable, roll back or release one.
+//! What the operator asks of a running server: whether it is ready, which plugins there are, and to disable, enable, roll back
+//! or release one.
 //!
 //! It is HTTP with JSON on a Unix socket, which only the server's own user can open. Nothing here stands in the way of a
 //! message.
@@ -8,6 +9,7 @@ mod listener;
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use arc_swap::ArcSwap;
 use serde::{Deserialize, Serialize};
@@ -97,6 +99,7 @@ pub struct PluginInfo {
 
 /// What the server knows of its plugins, for whoever asks.
 pub struct Admin {
+    ready: AtomicBool,
     plugins: ArcSwap<Vec<Known>>,
     commands: mpsc::Sender<Command>,
 }
@@ -117,7 +120,24 @@ impl Admin {
     pub fn new() -> (Arc<Self>, mpsc::Receiver<Command>) {
         let (commands, orders) = mpsc::channel(WAITING);
         let plugins = ArcSwap::default();
-        (Arc::new(Self { plugins, commands }), orders)
+        let ready = AtomicBool::new(false);
+        let admin = Self {
+            ready,
+            plugins,
+            commands,
+        };
+        (Arc::new(admin), orders)
+    }
+
+    /// Whether who distributes connections should send any here.
+    pub fn set_ready(&self, ready: bool) {
+        self.ready.store(ready, Ordering::Relaxed);
+    }
+
+    /// Whether it should: once the services have started, and until the server is to stop.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        self.ready.load(Ordering::Relaxed)
     }
 
     /// These are the plugins from now on.

@@ -172,6 +172,10 @@ pub struct Timeouts {
     pub close_ms: u64,
     /// From the signal to stop to the end of the process.
     pub grace_ms: u64,
+    /// From the signal to stop until no connection is accepted any more; meanwhile the server is not ready.
+    pub unready_ms: u64,
+    /// Over what time open sockets are closed then. 0: all at once.
+    pub drain_ms: u64,
     /// How long the server waits for plugins to be compiled before it accepts connections.
     pub start_ms: u64,
     /// How long a plugin's file has to stay as it is before it is loaded.
@@ -230,6 +234,8 @@ impl Default for Timeouts {
             pong_ms: 10_000,
             close_ms: 5_000,
             grace_ms: 10_000,
+            unready_ms: 0,
+            drain_ms: 0,
             start_ms: 60_000,
             settle_ms: 100,
             quarantine_ms: 1_000,
@@ -267,6 +273,18 @@ impl Timeouts {
     #[must_use]
     pub fn grace(&self) -> Duration {
         Duration::from_millis(self.grace_ms)
+    }
+
+    /// `unready-ms` as a duration.
+    #[must_use]
+    pub fn unready(&self) -> Duration {
+        Duration::from_millis(self.unready_ms)
+    }
+
+    /// `drain-ms` as a duration.
+    #[must_use]
+    pub fn drain(&self) -> Duration {
+        Duration::from_millis(self.drain_ms)
     }
 
     /// `start-ms` as a duration.

@@ -70,12 +70,14 @@ const LIMITS: [Range; 29] = [
     range("quarantine-failures", 0, 1_000_000),
 ];
 
-const TIMEOUTS: [Range; 9] = [
+const TIMEOUTS: [Range; 11] = [
     range("handshake-ms", 1, HOUR),
     range("ping-ms", 0, DAY),
     range("pong-ms", 1, HOUR),
     range("close-ms", 1, HOUR),
     range("grace-ms", 1, HOUR),
+    range("unready-ms", 0, HOUR),
+    range("drain-ms", 0, HOUR),
     range("start-ms", 0, HOUR),
     range("settle-ms", 1, 60_000),
     range("quarantine-ms", 1, HOUR),

@@ -1,0 +1,167 @@
+//! How a server stops without its clients losing anything: rule V1.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use tulpar_tests::{
+    Client, Connect, Message, PATIENCE, Server, Signal, connect, eventually, get, json, within,
+};
+
+#[tokio::test]
+async fn v1_readiness_goes_before_anything_else_does() {
+    let mut server = Server::with(&["commander"])
+        .config("[timeouts]\nunready-ms = 1000")
+        .start();
+    eventually("the server to be ready", async || {
+        (server.admin_status("/ready") == Some(200)).then_some(())
+    })
+    .await;
+    assert_eq!(server.admin_status("/live"), Some(200));
+    server.signal(Signal::TERM);
+    eventually("the server to be unready", async || {
+        (server.admin_status("/ready") == Some(503)).then_some(())
+    })
+    .await;
+    // Who comes all the same is served as ever.
+    let mut client = connect(server.url("/commander")).await;
+    assert_eq!(client.ask(json!({ "do": "rooms" })).await, json!([]));
+    assert_eq!(client.expect_close().await.0, 1001);
+    assert_eq!(server.wait_exit(PATIENCE).code(), Some(0));
+}
+
+#[tokio::test]
+async fn v1_sockets_are_closed_in_batches() {
+    const CLIENTS: u32 = 20;
+    const OVER: Duration = Duration::from_millis(1000);
+    let mut server = Server::with(&["commander"])
+        .config("[timeouts]\ndrain-ms = 1000")
+        .start();
+    let mut clients = Vec::new();
+    for _ in 0..CLIENTS {
+        let mut client = connect(server.url("/commander")).await;
+        client.ask(json!({ "do": "rooms" })).await;
+        clients.push(client);
+    }
+    server.signal(Signal::TERM);
+    let asked = Instant::now();
+    let closed = clients.into_iter().map(|mut client| {
+        tokio::spawn(async move {
+            assert_eq!(client.expect_close().await.0, 1001);
+            asked.elapsed()
+        })
+    });
+    let mut times = Vec::new();
+    for closed in closed.collect::<Vec<_>>() {
+        times.push(closed.await.expect("it is closed with 1001"));
+    }
+    times.sort();
+    // One in each of the twenty rounds; a machine that is busy may make them late, but never early.
+    for (index, time) in (0..CLIENTS).zip(&times) {
+        let earliest = OVER * index / CLIENTS;
+        assert!(
+            *time + Duration::from_millis(10) > earliest,
+            "the one of number {index} was closed after {time:?}"
+        );
+    }
+    assert_eq!(server.wait_exit(PATIENCE).code(), Some(0));
+}
+
+#[tokio::test]
+async fn v1_a_rolling_restart_loses_no_message_that_was_answered() {
+    const CLIENTS: usize = 8;
+    let stores = [(); 2].map(|()| tempfile::tempdir().expect("a temporary folder"));
+    let start = |node: usize, address: Option<SocketAddr>| {
+        let server = Server::with(&["commander"])
+            .config("[timeouts]\nunready-ms = 100\ndrain-ms = 200")
+            .env("TULPAR_STORE", path(stores[node].path()));
+        match address {
+            Some(address) => server.listen(address).start(),
+            None => server.start(),
+        }
+    };
+    let mut nodes = vec![start(0, None), start(1, None)];
+    let addresses = [nodes[0].address(), nodes[1].address()];
+    let stop = Arc::new(AtomicBool::new(false));
+    let clients: Vec<_> = (0..CLIENTS)
+        .map(|number| tokio::spawn(chat(number, addresses, stop.clone())))
+        .collect();
+    for node in 0..2 {
+        eventually("the other to be ready", async || {
+            (nodes[1 - node].admin_status("/ready") == Some(200)).then_some(())
+        })
+        .await;
+        nodes[node].signal(Signal::TERM);
+        assert_eq!(nodes[node].wait_exit(PATIENCE).code(), Some(0));
+        nodes[node] = start(node, Some(addresses[node]));
+        // Some come back before the next one goes.
+        eventually("somebody to come back", async || {
+            let response = get(addresses[node], "/commander").await;
+            (response.status == 426).then_some(())
+        })
+        .await;
+    }
+    stop.store(true, Ordering::Relaxed);
+    let mut answered = 0;
+    let mut observers = [
+        connect(nodes[0].url("/commander")).await,
+        connect(nodes[1].url("/commander")).await,
+    ];
+    for client in clients {
+        for (node, key) in client.await.expect("it chats to the end") {
+            let told = json!({ "do": "call", "call": { "kv-get": ["b", key] } });
+            assert_eq!(observers[node].ask(told).await, "kept", "{key} of {node}");
+            answered += 1;
+        }
+    }
+    assert!(answered > CLIENTS, "{answered} messages were answered");
+}
+
+/// Has each message kept until it is to stop, by whichever node takes it. Returns the keys whose keeping was answered, and
+/// the node that did.
+async fn chat(
+    number: usize,
+    addresses: [SocketAddr; 2],
+    stop: Arc<AtomicBool>,
+) -> Vec<(usize, String)> {
+    let mut answered = Vec::new();
+    let mut node = number % 2;
+    while !stop.load(Ordering::Relaxed) {
+        let url = format!("ws://{}/commander", addresses[node]);
+        let Some(mut client) = Connect::to(url).if_it_listens().await else {
+            node = 1 - node;
+            continue;
+        };
+        while !stop.load(Ordering::Relaxed) {
+            let key = format!("{number}-{}", answered.len());
+            if !keep(&mut client, &key).await {
+                break;
+            }
+            answered.push((node, key));
+        }
+        node = 1 - node;
+    }
+    answered
+}
+
+/// Has a key kept. Returns whether that was answered; not when the connection was closed in order before.
+async fn keep(client: &mut Client, key: &str) -> bool {
+    let told = json!({ "do": "call", "call": { "kv-set": ["b", key, "kept"] } });
+    client.try_send(told.to_string()).await;
+    let got = within("an answer or the end", client.recv_or_end()).await;
+    match got {
+        Some(Message::Text(_)) => true,
+        Some(Message::Close(frame)) => {
+            assert_eq!(frame.map(|frame| u16::from(frame.code)), Some(1001));
+            false
+        }
+        None => false,
+        Some(other) => panic!("not what was asked for: {other:?}"),
+    }
+}
+
+fn path(path: &Path) -> &str {
+    path.to_str().expect("it is UTF-8")
+}
