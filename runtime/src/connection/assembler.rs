@@ -3,12 +3,14 @@
 use fastwebsockets::OpCode;
 
 use super::decoder::{Header, ProtocolError};
+use super::text::TextCheck;
 
 /// Puts the fragments of a message together. A message that comes in one frame never gets here.
 pub(super) struct Assembler {
     max_message_bytes: usize,
     stage: Stage,
     text: bool,
+    check: TextCheck,
     payload: Vec<u8>,
 }
 
@@ -28,6 +30,7 @@ impl Assembler {
             max_message_bytes,
             stage: Stage::Empty,
             text: false,
+            check: TextCheck::default(),
             payload: Vec::new(),
         }
     }
@@ -49,10 +52,42 @@ impl Assembler {
         }
     }
 
-    /// Adds a fragment that [`Assembler::check`] has let pass. Returns whether the message is whole.
-    pub(super) fn add(&mut self, header: &Header, payload: &[u8]) -> bool {
+    /// Whether the payload of this header is text.
+    pub(super) fn is_text(&self, header: &Header) -> bool {
+        match header.opcode {
+            OpCode::Text => true,
+            OpCode::Continuation => self.text,
+            _ => false,
+        }
+    }
+
+    /// Looks at text that is not all there yet, from `from` in the payload of this header on, so that what is none is
+    /// refused before its end. The whole message is checked once more then.
+    pub(super) fn look_at(
+        &mut self,
+        header: &Header,
+        from: usize,
+        piece: &[u8],
+    ) -> Result<(), ProtocolError> {
+        if header.opcode == OpCode::Text && from == 0 {
+            self.check = TextCheck::default();
+        }
+        self.check.push(piece)
+    }
+
+    /// Adds a fragment that [`Assembler::check`] has let pass, of which [`Assembler::look_at`] has seen so much already.
+    /// Returns whether the message is whole.
+    pub(super) fn add(
+        &mut self,
+        header: &Header,
+        payload: &[u8],
+        seen: usize,
+    ) -> Result<bool, ProtocolError> {
         if header.opcode != OpCode::Continuation {
             self.text = header.opcode == OpCode::Text;
+        }
+        if self.text && !header.fin {
+            self.look_at(header, seen, &payload[seen..])?;
         }
         self.payload.extend_from_slice(payload);
         self.stage = if header.fin {
@@ -60,7 +95,12 @@ impl Assembler {
         } else {
             Stage::Begun
         };
-        header.fin
+        Ok(header.fin)
+    }
+
+    /// The memory that the fragments take, in bytes.
+    pub(super) fn held(&self) -> usize {
+        self.payload.capacity()
     }
 
     /// The message that is whole: whether it is text, and its payload.

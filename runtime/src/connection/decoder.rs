@@ -116,9 +116,11 @@ impl Header {
         Ok(Some((header, bytes.len() - rest.len())))
     }
 
-    /// Unmasks the payload of this header's frame, where it is.
-    pub(super) fn unmask(&self, payload: &mut [u8]) {
-        fastwebsockets::unmask(payload, self.mask);
+    /// Unmasks the payload of this header's frame, where it is, from the byte `from` on.
+    pub(super) fn unmask(&self, payload: &mut [u8], from: usize) {
+        let mut mask = self.mask;
+        mask.rotate_left(from % 4);
+        fastwebsockets::unmask(&mut payload[from..], mask);
     }
 }
 
@@ -161,9 +163,12 @@ mod tests {
             }
             let (found, len) = header(whole).unwrap().unwrap();
             assert_eq!((found.payload_len, len), (payload_len, whole.len()));
-            let mut payload = *b"igohn";
-            found.unmask(&mut payload);
-            assert_eq!(&payload, b"hello");
+            for from in 0..=5 {
+                let mut payload = *b"igohn";
+                payload[..from].copy_from_slice(&b"hello"[..from]);
+                found.unmask(&mut payload, from);
+                assert_eq!(&payload, b"hello");
+            }
         }
     }
 

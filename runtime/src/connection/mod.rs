@@ -6,6 +6,7 @@
 mod assembler;
 mod decoder;
 mod reader;
+mod text;
 mod writer;
 
 use std::future::{Future, poll_fn};
@@ -18,7 +19,7 @@ use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::time::timeout;
 
 pub use self::decoder::ProtocolError;
-use self::reader::{Incoming, Reader};
+pub use self::reader::{Incoming, Reader};
 use crate::config::Config;
 use crate::hub::{self, CloseCode, Frame, Next, Socket, State};
 use crate::message::{CloseEvent, Message};

@@ -25,9 +25,13 @@ thread_local! {
 }
 
 /// What a peer sends.
-pub(super) enum Incoming<'a> {
+#[derive(Debug, PartialEq, Eq)]
+pub enum Incoming<'a> {
+    /// A whole message.
     Message(Message<'a>),
+    /// A ping and its payload.
     Ping(&'a [u8]),
+    /// A pong, whatever is in it.
     Pong,
     /// A close frame: the code, when there is one, and the reason.
     Close(Option<u16>, String),
@@ -45,30 +49,35 @@ enum Taken {
     End,
 }
 
-pub(super) struct Reader<R> {
+/// Reads what a peer sends from a stream, within a limit.
+pub struct Reader<R> {
     stream: R,
     buffer: Vec<u8>,
     /// Up to where the buffer has been taken out.
     taken: usize,
-    /// The header whose payload is being waited for.
-    header: Option<Header>,
+    /// The header whose payload is being waited for, and how much of that has been unmasked and looked at.
+    waiting: Option<(Header, usize)>,
     assembler: Assembler,
 }
 
 impl<R: AsyncRead + Unpin> Reader<R> {
-    /// A reader for a stream of which `received` has been read already.
-    pub(super) fn new(stream: R, received: Vec<u8>, max_message_bytes: usize) -> Self {
+    /// A reader for a stream of which `received` has been read already. A message may have so many bytes.
+    #[must_use]
+    pub fn new(stream: R, received: Vec<u8>, max_message_bytes: usize) -> Self {
         Self {
             stream,
             buffer: received,
             taken: 0,
-            header: None,
+            waiting: None,
             assembler: Assembler::new(max_message_bytes),
         }
     }
 
     /// What comes next. Cancel-safe.
-    pub(super) async fn next(&mut self) -> Result<Incoming<'_>, ProtocolError> {
+    ///
+    /// # Errors
+    /// The peer breaks the protocol or the limit. Nothing can be read behind that.
+    pub async fn next(&mut self) -> Result<Incoming<'_>, ProtocolError> {
         self.assembler.release();
         let taken = loop {
             if let Some(taken) = self.take()? {
@@ -99,26 +108,27 @@ impl<R: AsyncRead + Unpin> Reader<R> {
     /// What comes next, as far as it has been read.
     fn take(&mut self) -> Result<Option<Taken>, ProtocolError> {
         loop {
-            let header = match self.header {
-                Some(header) => header,
+            let (header, seen) = match self.waiting {
+                Some(waiting) => waiting,
                 None => {
                     let Some((header, len)) = Header::parse(&self.buffer[self.taken..])? else {
                         return Ok(None);
                     };
                     self.assembler.check(&header)?;
                     self.taken += len;
-                    header
+                    (header, 0)
                 }
             };
             let end = self.taken + header.payload_len;
             if end > self.buffer.len() {
-                self.header = Some(header);
+                let seen = self.look_at(&header, seen)?;
+                self.waiting = Some((header, seen));
                 return Ok(None);
             }
-            self.header = None;
+            self.waiting = None;
             let payload = self.taken..end;
             self.taken = end;
-            header.unmask(&mut self.buffer[payload.clone()]);
+            header.unmask(&mut self.buffer[payload.clone()], seen);
             return Ok(Some(match header.opcode {
                 OpCode::Ping => Taken::Ping(payload),
                 OpCode::Pong => Taken::Pong,
@@ -128,7 +138,7 @@ impl<R: AsyncRead + Unpin> Reader<R> {
                     payload,
                 },
                 OpCode::Text | OpCode::Binary | OpCode::Continuation => {
-                    if !self.assembler.add(&header, &self.buffer[payload]) {
+                    if !self.assembler.add(&header, &self.buffer[payload], seen)? {
                         continue;
                     }
                     Taken::Assembled
@@ -137,16 +147,30 @@ impl<R: AsyncRead + Unpin> Reader<R> {
         }
     }
 
+    /// Looks at what there is of a text whose frame is not all there, so that a peer need not send to its end what is
+    /// none. Returns how much of the payload has been seen. As long as there is more to read it looks at nothing: most
+    /// of what is in several pieces is whole a moment later, and would be checked twice.
+    fn look_at(&mut self, header: &Header, seen: usize) -> Result<usize, ProtocolError> {
+        let read_all_there_was = self.buffer.len() < self.buffer.capacity();
+        if !read_all_there_was || !self.assembler.is_text(header) {
+            return Ok(seen);
+        }
+        let payload = &mut self.buffer[self.taken..];
+        header.unmask(payload, seen);
+        self.assembler.look_at(header, seen, &payload[seen..])?;
+        Ok(payload.len())
+    }
+
     async fn read(&mut self) -> io::Result<usize> {
         self.buffer.drain(..self.taken);
         self.taken = 0;
         let Self {
             stream,
             buffer,
-            header,
+            waiting,
             ..
         } = self;
-        let payload_len = header.map_or(0, |header| header.payload_len);
+        let payload_len = waiting.map_or(0, |(header, _)| header.payload_len);
         poll_fn(|cx| {
             if buffer.is_empty() {
                 // One that is given back first, so that there is one spare and not two.
@@ -165,9 +189,16 @@ impl<R: AsyncRead + Unpin> Reader<R> {
         .await
     }
 
+    /// The memory that it holds, in bytes: what has come and has not been taken out, and the fragments of a message. A
+    /// connection that waits for nothing holds none.
+    #[must_use]
+    pub fn held(&self) -> usize {
+        self.buffer.capacity() + self.assembler.held()
+    }
+
     /// Reads and throws away what still comes, until the peer closes its side.
     pub(super) async fn discard(&mut self) {
-        self.header = None;
+        self.waiting = None;
         loop {
             self.taken = self.buffer.len();
             if !matches!(self.read().await, Ok(1..)) {
