@@ -5,6 +5,7 @@
 
 mod assembler;
 mod decoder;
+mod pace;
 mod reader;
 mod text;
 mod writer;
@@ -19,8 +20,9 @@ use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::time::timeout;
 
 pub use self::decoder::ProtocolError;
+use self::pace::Pace;
 pub use self::reader::{Incoming, Reader};
-use crate::config::Config;
+use crate::config::{Limits, Timeouts};
 use crate::hub::{self, CloseCode, Frame, Next, Socket, State};
 use crate::message::{CloseEvent, Message};
 use crate::namespace::{HandlerFailed, Namespace};
@@ -29,14 +31,18 @@ use crate::namespace::{HandlerFailed, Namespace};
 #[derive(Clone, Copy, Debug)]
 pub struct Settings {
     max_message_bytes: usize,
+    messages_per_second: u32,
     close_timeout: Duration,
 }
 
-impl From<&Config> for Settings {
-    fn from(config: &Config) -> Self {
+impl Settings {
+    /// What the limits of a plugin and the server's times say.
+    #[must_use]
+    pub fn new(limits: &Limits, timeouts: &Timeouts) -> Self {
         Self {
-            max_message_bytes: config.limits.max_message_bytes,
-            close_timeout: config.timeouts.close(),
+            max_message_bytes: limits.max_message_bytes,
+            messages_per_second: limits.socket_messages_per_second,
+            close_timeout: timeouts.close(),
         }
     }
 }
@@ -55,6 +61,7 @@ pub async fn serve(
 ) {
     let mut conversation = Conversation {
         reader: Reader::new(read, received, settings.max_message_bytes),
+        pace: Pace::new(settings.messages_per_second),
         namespace: &namespace,
         socket: &socket,
         settings,
@@ -95,6 +102,7 @@ pub async fn serve(
 /// The life of a socket, from on-open to on-close.
 struct Conversation<'a> {
     reader: Reader<OwnedReadHalf>,
+    pace: Pace,
     namespace: &'a Namespace,
     socket: &'a Arc<Socket>,
     settings: Settings,
@@ -122,7 +130,10 @@ impl Conversation<'_> {
         }
         loop {
             let incoming = {
-                let mut next = pin!(self.reader.next());
+                let mut next = pin!(async {
+                    self.pace.wait().await;
+                    self.reader.next().await
+                });
                 poll_fn(|cx| match ready!(self.socket.outbox().poll_next(cx)) {
                     Next::Close => Poll::Ready(None),
                     Next::Read => next.as_mut().poll(cx).map(Some),
@@ -134,6 +145,7 @@ impl Conversation<'_> {
             };
             match incoming {
                 Ok(Incoming::Message(message)) => {
+                    self.pace.count();
                     self.namespace.admit_message().await;
                     if let Err(failed) = self.namespace.message(self.socket, message).await {
                         self.tell(failed);

@@ -6,13 +6,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::body::Incoming;
+use hyper::header::HeaderMap;
 use hyper::http::request::Parts;
 use hyper::{Method, Request, Response};
 use tokio::sync::OwnedSemaphorePermit;
 
+use super::admission::Held;
 use super::respond::{self, Answer};
 use super::router::{ControllerRoute, Route};
-use super::{Busy, Server, handshake, page};
+use super::{Server, forwarded, handshake, origin, page};
 use crate::controller::{self, CutOff};
 use crate::middleware;
 use crate::plugin::host::RequestContext;
@@ -21,12 +23,33 @@ use crate::plugin::{Plugin, Verdict};
 /// What a chain of middlewares that let a request pass has attached to it: the values, as JSON.
 type Values = Option<Arc<str>>;
 
-/// Answers one request. When the answer is 101 the connection goes on as a socket, which counts as `busy` to its end. A
-/// response that takes too long breaks the connection off by `cut_off`.
+/// Who sends a request.
+pub(super) struct Caller {
+    /// Where it is: the other end of the connection, or what proxies that are trusted say.
+    pub(super) remote: IpAddr,
+    /// Whether it is a proxy that has said so. Its connections are not counted; a socket that it brings is.
+    pub(super) forwarded: bool,
+    /// What the connection holds.
+    pub(super) held: Arc<Held>,
+}
+
+impl Caller {
+    /// Who sends a request with these headers from `peer`.
+    pub(super) fn new(server: &Server, peer: IpAddr, held: Arc<Held>, headers: &HeaderMap) -> Self {
+        let remote = forwarded::client(&server.proxy, peer, headers);
+        Self {
+            remote,
+            forwarded: remote != peer,
+            held,
+        }
+    }
+}
+
+/// Answers one request. When the answer is 101 the connection goes on as a socket. A response that takes too long breaks
+/// the connection off by `cut_off`.
 pub(super) async fn answer(
     server: Arc<Server>,
-    remote: IpAddr,
-    busy: Busy,
+    caller: Caller,
     cut_off: CutOff,
     mut request: Request<Incoming>,
 ) -> Result<Answer, Infallible> {
@@ -44,9 +67,9 @@ pub(super) async fn answer(
     let is_upgrade = request.method() == Method::GET && handshake::is_wanted(request.headers());
     Ok(match (router.find(path), router.find_controller(path)) {
         (Some(route), controller) if is_upgrade || controller.is_none() => {
-            to_namespace(&server, remote, busy, route, request).await
+            to_namespace(&server, caller, route, request).await
         }
-        (_, Some(route)) => to_controller(remote, cut_off, route, request).await,
+        (_, Some(route)) => to_controller(caller.remote, cut_off, route, request).await,
         _ if server.dev && path == "/" && request.method() == Method::GET => {
             respond::html(page::render(&router))
         }
@@ -56,30 +79,33 @@ pub(super) async fn answer(
 
 async fn to_namespace(
     server: &Arc<Server>,
-    remote: IpAddr,
-    busy: Busy,
+    caller: Caller,
     route: &Route,
     request: Request<Incoming>,
 ) -> Answer {
     if request.method() != Method::GET {
         return respond::not_found();
     }
+    let is_upgrade = handshake::is_wanted(request.headers());
+    let origins = &route.namespace.settings().sockets.origins;
+    if is_upgrade && !origin::is_allowed(request.headers(), origins) {
+        return respond::forbidden();
+    }
     if let Some(left) = quarantined(&route.middlewares).max(route.namespace.quarantined()) {
         return respond::unavailable(left);
     }
-    let is_upgrade = handshake::is_wanted(request.headers());
     if is_upgrade && let Err(answer) = handshake::check(&request) {
         return *answer;
     }
     behind_middlewares(
         &route.middlewares,
-        remote,
+        caller.remote,
         request,
         async |request, values| {
             if !is_upgrade {
                 return respond::upgrade_required();
             }
-            match handshake::upgrade(server, remote, busy, &route.namespace, values, request) {
+            match handshake::upgrade(server, caller, &route.namespace, values, request) {
                 Ok(answer) => answer,
                 Err(answer) => *answer,
             }

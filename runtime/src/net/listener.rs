@@ -1,12 +1,15 @@
 //! Accepting connections and speaking HTTP on them.
 
-use std::future::{Future, pending};
+use std::convert::Infallible;
+use std::future::{Future, pending, ready};
 use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use hyper::Request;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -14,11 +17,17 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
-use super::{Busy, Server, dispatch};
+use super::admission::{Held, Ticket};
+use super::dispatch::{self, Caller};
+use super::respond::{self, Answer};
+use super::{Busy, Server};
 
 /// How long to wait after the operating system has refused to give another connection, out of file descriptors for
 /// instance: some will be free by then.
 const BACK_OFF: Duration = Duration::from_millis(100);
+
+/// Headers that a request may have unless hyper is told another number.
+const HEADERS: usize = 100;
 
 /// Accepts connections until `stop` is ready. Then those that still speak HTTP end with the request in hand. Each
 /// connection counts as `busy` as long as it lasts, as a socket too.
@@ -38,8 +47,11 @@ pub async fn accept(
         };
         match accepted {
             Ok((stream, remote)) => {
+                let Some(ticket) = server.admission.ticket() else {
+                    continue;
+                };
                 let (server, busy) = (server.clone(), busy.clone());
-                tokio::spawn(serve(server, stream, remote, busy, stopped.clone()));
+                tokio::spawn(serve(server, stream, remote, ticket, busy, stopped.clone()));
             }
             Err(error) if is_of_one_connection(&error) => {}
             Err(error) => {
@@ -64,21 +76,42 @@ async fn serve(
     server: Arc<Server>,
     stream: TcpStream,
     remote: SocketAddr,
+    ticket: Ticket,
     busy: Busy,
     mut stopped: watch::Receiver<()>,
 ) {
     // A message is small and somebody waits for it.
     let _ = stream.set_nodelay(true);
-    let settings = server.clone();
+    let place = match ticket {
+        Ticket::Place(place) => place,
+        Ticket::Refusal(_refusal) => {
+            tracing::debug!(%remote, "refused: there are limits.connections");
+            return refuse(&server, stream, respond::full).await;
+        }
+    };
+    // A socket for both shows an IPv4 address as an IPv6 one.
+    let peer = remote.ip().to_canonical();
+    let Ok(counted) = server.count(peer) else {
+        tracing::debug!(%remote, "refused: there are limits.connections-per-address");
+        drop(place);
+        if let Some(_refusal) = server.admission.refusal() {
+            refuse(&server, stream, respond::too_many).await;
+        }
+        return;
+    };
+    let held = Arc::new(Held {
+        _busy: busy,
+        _place: place,
+        _counted: counted,
+    });
+    let http = http(&server);
     let (cut_off, mut cut) = watch::channel(None);
     let answer = service_fn(move |request| {
         let cut_off = cut_off.clone();
-        dispatch::answer(server.clone(), remote.ip(), busy.clone(), cut_off, request)
+        let caller = Caller::new(&server, peer, held.clone(), request.headers());
+        dispatch::answer(server.clone(), caller, cut_off, request)
     });
-    let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(settings.handshake)
-        .max_buf_size(settings.request_head_bytes)
+    let connection = http
         .serve_connection(TokioIo::new(stream), answer)
         .with_upgrades();
     let mut connection = pin!(connection);
@@ -101,6 +134,29 @@ async fn serve(
     if let Err(error) = served {
         tracing::debug!(%remote, "{error}");
     }
+}
+
+/// How HTTP is spoken.
+fn http(server: &Server) -> http1::Builder {
+    let mut http = http1::Builder::new();
+    http.timer(TokioTimer::new())
+        .header_read_timeout(server.timeouts.handshake())
+        .max_buf_size(server.request_head_bytes);
+    // For hyper's own number it has room on the stack, for any other it takes memory at each request.
+    if server.request_headers != HEADERS {
+        http.max_headers(server.request_headers);
+    }
+    http
+}
+
+/// Answers the first request on a connection with the reason why it is the last.
+async fn refuse(server: &Server, stream: TcpStream, reason: fn() -> Answer) {
+    let answer = service_fn(|_: Request<Incoming>| ready(Ok::<_, Infallible>(reason())));
+    let connection = http(server)
+        .keep_alive(false)
+        .serve_connection(TokioIo::new(stream), answer);
+    // Who does not ask does not hear it.
+    let _ = connection.await;
 }
 
 /// Waits for the time that is told last, when one is.

@@ -1,22 +1,25 @@
 //! From a TCP connection to an upgraded one: accepting, HTTP, routes, the handshake; or to a controller.
 
+mod admission;
 mod dispatch;
+mod forwarded;
 mod handshake;
 mod listener;
+mod origin;
 mod page;
 mod respond;
 pub mod router;
 
+use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use tokio::sync::mpsc;
 
+use self::admission::{Admission, Counted, TooMany};
 pub use self::listener::accept;
 use self::router::Router;
-use crate::config::Config;
-use crate::connection;
+use crate::config::{Config, Proxy, Timeouts};
 use crate::ids::NodeId;
 
 /// Held by everything that has to end before the server has. When the last one is dropped, the receiver of its channel
@@ -27,10 +30,11 @@ pub type Busy = mpsc::Sender<std::convert::Infallible>;
 pub struct Server {
     node: NodeId,
     router: ArcSwap<Router>,
-    outbox_bytes: usize,
+    admission: Admission,
+    proxy: Proxy,
     request_head_bytes: usize,
-    handshake: Duration,
-    connection: connection::Settings,
+    request_headers: usize,
+    timeouts: Timeouts,
     dev: bool,
 }
 
@@ -41,10 +45,11 @@ impl Server {
         Self {
             node,
             router: ArcSwap::from_pointee(router),
-            outbox_bytes: config.limits.outbox_bytes,
+            admission: Admission::new(&config.limits),
+            proxy: config.proxy.clone(),
             request_head_bytes: config.limits.request_head_bytes,
-            handshake: config.timeouts.handshake(),
-            connection: connection::Settings::from(config),
+            request_headers: config.limits.request_headers,
+            timeouts: config.timeouts.clone(),
             dev: config.dev,
         }
     }
@@ -53,6 +58,14 @@ impl Server {
     #[must_use]
     pub fn router(&self) -> Arc<Router> {
         self.router.load_full()
+    }
+
+    /// Counts one more connection from an address; none for a proxy that is trusted, whose connections are those of many.
+    fn count(&self, address: IpAddr) -> Result<Option<Counted>, TooMany> {
+        match self.proxy.trusts(address) {
+            true => Ok(None),
+            false => self.admission.count(address).map(Some),
+        }
     }
 
     /// Answers by other routes from now on. Open sockets stay.

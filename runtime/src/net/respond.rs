@@ -46,6 +46,24 @@ pub(super) fn unavailable(left: Duration) -> Answer {
     response
 }
 
+/// There are as many connections as there may be. Some of them will have ended soon.
+pub(super) fn full() -> Answer {
+    unavailable(Duration::from_secs(1))
+}
+
+/// The same of those from one address.
+pub(super) fn too_many() -> Answer {
+    let mut response = error(StatusCode::TOO_MANY_REQUESTS, "Too Many Connections");
+    let headers = response.headers_mut();
+    headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+    response
+}
+
+/// The page may not connect.
+pub(super) fn forbidden() -> Answer {
+    error(StatusCode::FORBIDDEN, "Forbidden")
+}
+
 /// A JSON error with that text.
 fn error(status: StatusCode, text: &str) -> Answer {
     let body = serde_json::json!({ "error": text }).to_string();
