@@ -19,7 +19,7 @@ use tokio::time::{Instant, interval, sleep, timeout_at};
 use self::serving::{Serving, close};
 use crate::admin::{self, Admin, Command};
 use crate::backplane::{Backplane, Local};
-use crate::config::Config;
+use crate::config::{Config, Listen};
 use crate::ids::NodeId;
 use crate::net::router::Router;
 use crate::net::{self, Server};
@@ -72,9 +72,11 @@ impl App {
     /// The address cannot be had, the plugins folder cannot be read, or the sandbox cannot be set up. A plugin that
     /// cannot be served is no error; see [`App::catalog`].
     pub async fn new(config: Config) -> Result<Self> {
-        let listener = TcpListener::bind(config.listen)
-            .await
-            .with_context(|| format!("cannot listen on {}", config.listen))?;
+        let listener = match &config.listen {
+            Listen::Tcp(address) => TcpListener::bind(address).await,
+            Listen::Unix(_) => Err(std::io::ErrorKind::Unsupported.into()),
+        };
+        let listener = listener.with_context(|| format!("cannot listen on {}", config.listen))?;
         let backplane: Arc<dyn Backplane> = Arc::new(Local);
         let ulak = Arc::new(Ulak::new(backplane.clone(), config.ulak.all_tenants));
         let compiler = Compiler::in_child(&config.limits);

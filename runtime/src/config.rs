@@ -11,10 +11,15 @@
 mod given;
 mod hosts;
 mod limits;
+mod listen;
+mod origins;
 mod plugin;
+mod proxy;
 mod quotas;
 mod ranges;
 mod settings;
+mod sockets;
+mod tls;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -26,8 +31,13 @@ use toml::Table;
 pub use self::given::Given;
 pub use self::hosts::HostPattern;
 pub use self::limits::{LimitOverrides, Limits, Timeouts};
+pub use self::listen::Listen;
+pub use self::origins::Origins;
 pub use self::plugin::{ConfigValue, PluginSettings};
+pub use self::proxy::{Network, Proxy};
 pub use self::quotas::Quotas;
+pub use self::sockets::{Compression, SlowConsumer, SocketOverrides, Sockets};
+pub use self::tls::Tls;
 
 use self::given::Whose;
 use self::settings::Settings;
@@ -39,8 +49,8 @@ pub const ROOT: &str = "@root";
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Config {
-    /// The address to serve on; port 0 takes a free one.
-    pub listen: SocketAddr,
+    /// Where to serve.
+    pub listen: Listen,
     /// The folder whose `.wasm` files are served.
     pub plugins: PathBuf,
     /// The folder for compiled code. It is made with access for its owner alone; whoever can write to it can run code
@@ -56,12 +66,18 @@ pub struct Config {
     pub admin: PathBuf,
     /// Development: serve the try-it page at `/`.
     pub dev: bool,
+    /// Whether connections are encrypted.
+    pub tls: Tls,
+    /// The proxies before the server.
+    pub proxy: Proxy,
     /// Who may reach whom through the broker.
     pub ulak: Ulak,
     /// What a plugin or a client may use.
     pub limits: Limits,
     /// How long things may take.
     pub timeouts: Timeouts,
+    /// How a namespace treats its sockets.
+    pub sockets: Sockets,
     /// What each tenant may use, all of its plugins together, see [`Config::tenant_quotas`].
     pub quotas: Quotas,
     /// What is said of single tenants, by the folder's name, or [`ROOT`].
@@ -82,16 +98,19 @@ pub struct Ulak {
 impl Default for Config {
     fn default() -> Self {
         Self {
-            listen: SocketAddr::from(([127, 0, 0, 1], 3000)),
+            listen: SocketAddr::from(([127, 0, 0, 1], 3000)).into(),
             plugins: "plugins".into(),
             cache: ".tulpar/cache".into(),
             store: ".tulpar/store".into(),
             state: ".tulpar/state".into(),
             admin: ".tulpar/admin.sock".into(),
             dev: false,
+            tls: Tls::default(),
+            proxy: Proxy::default(),
             ulak: Ulak::default(),
             limits: Limits::default(),
             timeouts: Timeouts::default(),
+            sockets: Sockets::default(),
             quotas: Quotas::of_a_tenant(),
             tenant: BTreeMap::new(),
             plugin: BTreeMap::new(),
@@ -207,6 +226,9 @@ impl Config {
     /// Which values do not go together; none when all do. That is asked once everything is said, because the
     /// environment may change either of two.
     fn conflict(&self) -> Option<String> {
+        if let Some(conflict) = self.tls.conflict() {
+            return Some(conflict);
+        }
         let Timeouts {
             quarantine_ms,
             quarantine_max_ms,

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::config::PluginSettings;
 use crate::hub::{self, Socket};
 use crate::message::{CloseEvent, Message};
 use crate::plugin::describe::NamespaceDescriptor;
@@ -13,6 +14,7 @@ use crate::quota::Spent;
 pub struct Namespace {
     sockets: Arc<hub::Namespace>,
     handler: Handler,
+    settings: Arc<PluginSettings>,
     /// A name for logs and tables.
     pub name: String,
     /// The names of the middlewares before it, in their order.
@@ -48,13 +50,18 @@ impl Namespace {
             middlewares: descriptor.middlewares.clone(),
             source: plugin.id().to_string(),
             protocols: descriptor.protocols.clone(),
+            settings: plugin.settings().clone(),
             handler: Handler::Plugin(plugin),
         }
     }
 
     /// A namespace with a handler of the host's own, without middlewares.
     #[must_use]
-    pub fn native(sockets: hub::Namespace, handler: Box<dyn NativeHandler>) -> Self {
+    pub fn native(
+        sockets: hub::Namespace,
+        handler: Box<dyn NativeHandler>,
+        settings: Arc<PluginSettings>,
+    ) -> Self {
         Self {
             sockets: Arc::new(sockets),
             handler: Handler::Native(handler),
@@ -62,6 +69,7 @@ impl Namespace {
             middlewares: Vec::new(),
             source: "native".into(),
             protocols: Vec::new(),
+            settings,
         }
     }
 
@@ -75,6 +83,12 @@ impl Namespace {
     #[must_use]
     pub fn shared_sockets(&self) -> Arc<hub::Namespace> {
         self.sockets.clone()
+    }
+
+    /// What the configuration gives to it.
+    #[must_use]
+    pub fn settings(&self) -> &Arc<PluginSettings> {
+        &self.settings
     }
 
     /// For how long its plugin still is in quarantine; none when it is not.

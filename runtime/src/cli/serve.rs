@@ -2,7 +2,6 @@
 
 use std::fmt::Write as _;
 use std::io::{IsTerminal, Write as _};
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -14,7 +13,7 @@ use tracing_subscriber::EnvFilter;
 use super::table::{or_dash, table};
 use super::{config_file, environment};
 use crate::app::{App, Ended, threads};
-use crate::config::Config;
+use crate::config::{Config, Listen};
 use crate::plugin::host::one_line;
 
 #[derive(Args)]
@@ -34,9 +33,9 @@ pub(super) struct Serve {
     /// The folder whose .wasm files are served [default: plugins]
     #[arg(long, value_name = "DIR")]
     plugins: Option<PathBuf>,
-    /// The address to serve on; port 0 takes a free one [default: 127.0.0.1:3000]
+    /// The address to serve on, of which port 0 takes a free one, or unix:PATH [default: 127.0.0.1:3000]
     #[arg(long, value_name = "ADDR")]
-    listen: Option<SocketAddr>,
+    listen: Option<Listen>,
     /// The configuration file [default: tulpar.toml, when there is one]
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,

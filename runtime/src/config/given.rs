@@ -8,11 +8,13 @@ use toml::{Table, Value};
 
 use super::plugin::{ConfigValue, resolve};
 use super::settings::nearest;
-use super::{ConfigError, HostPattern, LimitOverrides, Quotas, ROOT, ranges};
+use super::{
+    ConfigError, HostPattern, LimitOverrides, Quotas, ROOT, SocketOverrides, Sockets, ranges,
+};
 
 /// The keys of a table for one tenant or plugin: a list, and tables.
 const HOSTS: &str = "hosts";
-const TABLES: [&str; 3] = ["config", "limits", "quotas"];
+const TABLES: [&str; 4] = ["config", "limits", "sockets", "quotas"];
 
 /// What the file says of one tenant, for all of its plugins, or of one plugin. What it does not say is inherited,
 /// except for a plugin's quotas: those of its tenant bound it anyway.
@@ -25,6 +27,8 @@ pub struct Given {
     pub config: BTreeMap<String, ConfigValue>,
     /// What holds in the place of `[limits]`.
     pub limits: LimitOverrides,
+    /// What holds in the place of `[sockets]`.
+    pub sockets: SocketOverrides,
     /// What may be used: by all plugins of the tenant together, or by the plugin alone.
     pub quotas: Quotas,
 }
@@ -78,7 +82,11 @@ impl Whose {
             .iter()
             .filter(move |quota| self.has(quota.key));
         let own = [HOSTS].into_iter().chain(TABLES).map(String::from);
+        let sockets = sockets()
+            .into_iter()
+            .map(|(key, _)| format!("sockets.{key}"));
         own.chain(limits.map(|limit| format!("limits.{}", limit.key)))
+            .chain(sockets)
             .chain(quotas.map(|quota| format!("quotas.{}", quota.key)))
     }
 
@@ -86,6 +94,11 @@ impl Whose {
     fn has(self, quota: &str) -> bool {
         self == Self::Tenant || quota != "weight"
     }
+}
+
+/// What `[sockets]` says before anybody says anything: all keys, and the type of each.
+fn sockets() -> Table {
+    Table::try_from(Sockets::default()).expect("it is a table of plain values")
 }
 
 /// Refuses a table with the name of what cannot be, a key that is not known there, or a value that does not fit.
@@ -105,7 +118,8 @@ pub(super) fn check(
     // Here and not where the values are read, whose messages would show them.
     let table = table.ok_or_else(|| {
         invalid(format!(
-            "`{path}` is a table with `hosts`, a list of texts, and with the tables `config`, `limits` and `quotas`"
+            "`{path}` is a table with `hosts`, a list of texts, and with the tables `config`, `limits`, \
+             `sockets` and `quotas`"
         ))
     })?;
 
@@ -135,6 +149,23 @@ pub(super) fn check(
                 _ => range.check(&path, value),
             };
             fits.map_err(invalid)?;
+        }
+    }
+    let known = sockets();
+    let said_of_sockets = table.get("sockets").and_then(Value::as_table);
+    for (key, value) in said_of_sockets.into_iter().flatten() {
+        let default = known.get(key);
+        let default = default.ok_or_else(|| unknown(format!("sockets.{key}")))?;
+        let path = format!("{path}.sockets.{key}");
+        if !default.same_type(value) {
+            let (is, wanted) = (value.type_str(), default.type_str());
+            return Err(invalid(format!(
+                "`{path}` is of type {is}; it must be of type {wanted}"
+            )));
+        }
+        let ranges = ranges::of("sockets").iter();
+        for range in ranges.filter(|range| range.key == key) {
+            range.check(&path, value).map_err(invalid)?;
         }
     }
     let read: Result<Given, _> = said.clone().try_into();
@@ -198,6 +229,16 @@ mod tests {
                 0,
                 1 << 30,
             ),
+            ("tenant.acme.limits", "outbox-bytes", 1, 1 << 30),
+            ("plugin.chat.limits", "max-message-bytes", 1, 1 << 30),
+            (
+                "plugin.x.limits",
+                "socket-messages-per-second",
+                0,
+                1_000_000_000,
+            ),
+            ("tenant.acme.sockets", "compression-window-bits", 9, 15),
+            ("plugin.x.sockets", "compression-ratio", 1, 100_000),
             ("tenant.acme.quotas", "weight", 1, 10_000),
             ("tenant.'@root'.quotas", "connections", 0, 10_000_000),
             ("plugin.chat.quotas", "cpu-ms-per-second", 1, 1_000_000),
@@ -231,16 +272,40 @@ mod tests {
     }
 
     #[test]
+    fn what_is_said_of_sockets_has_the_type_of_what_is_said_for_all() {
+        for (said, is, wanted) in [
+            ("origins = 'https://a'", "string", "array"),
+            ("slow-consumer = true", "boolean", "string"),
+            ("compression = 1", "integer", "boolean"),
+            ("compression-ratio = 1.5", "float", "integer"),
+        ] {
+            let key = said.split(' ').next().unwrap();
+            assert_eq!(
+                refused(&format!("[tenant.acme.sockets]\n{said}")),
+                format!(
+                    "test: `tenant.acme.sockets.{key}` is of type {is}; it must be of type {wanted}"
+                )
+            );
+        }
+        let said = refused("[plugin.x.sockets]\norigins = ['a']");
+        assert!(
+            said.starts_with("test: `plugin.x`: \"a\" in `origins` is no origin"),
+            "{said}"
+        );
+    }
+
+    #[test]
     fn a_limit_of_the_whole_server_is_none_of_a_tenant_or_plugin() {
         for key in [
             "max-plugin-bytes",
             "instances",
-            "max-message-bytes",
-            "outbox-bytes",
             "store-bytes",
             "store-value-bytes",
             "cache-bytes",
             "request-head-bytes",
+            "request-headers",
+            "connections",
+            "connections-per-address",
             "compile-ms",
             "compile-memory-bytes",
             "quarantine-failures",
@@ -286,6 +351,12 @@ mod tests {
                 "quotas.connection",
                 "quotas.connections",
             ),
+            (
+                "[tenant.acme.sockets]\norigin = 5",
+                "sockets.origin",
+                "sockets.origins",
+            ),
+            ("[tenant.acme]\norigins = []", "origins", "sockets.origins"),
             // It is known, but in the other table.
             (
                 "[tenant.acme.limits]\nweight = 5",
@@ -310,6 +381,7 @@ mod tests {
             "[tenant]\nacme = 's3cret'",
             "[tenant.acme]\nconfig = 's3cret'",
             "[tenant.acme]\nlimits = 's3cret'",
+            "[tenant.acme]\nsockets = 's3cret'",
             "[tenant.acme]\nquotas = ['s3cret']",
             "[tenant.acme]\nhosts = 's3cret'",
         ] {

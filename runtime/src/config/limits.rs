@@ -53,6 +53,14 @@ pub struct Limits {
     pub cache_bytes: u64,
     /// Size of a request's head: the request line and its headers.
     pub request_head_bytes: usize,
+    /// Headers that a request may have.
+    pub request_headers: usize,
+    /// Open connections of the whole server.
+    pub connections: usize,
+    /// Open connections from one address, or, of IPv6, from one network of 64 bits.
+    pub connections_per_address: usize,
+    /// Messages from one socket in each second; more are read later. 0: as many as come.
+    pub socket_messages_per_second: u32,
     /// Time that compiling one component may take.
     pub compile_ms: u32,
     /// Memory that the process that compiles may use.
@@ -88,12 +96,18 @@ pub struct LimitOverrides {
     pub handles: Option<usize>,
     /// See [`Limits::host_calls`].
     pub host_calls: Option<u64>,
+    /// See [`Limits::max_message_bytes`].
+    pub max_message_bytes: Option<usize>,
+    /// See [`Limits::outbox_bytes`].
+    pub outbox_bytes: Option<usize>,
     /// See [`Limits::rooms_per_socket`].
     pub rooms_per_socket: Option<usize>,
     /// See [`Limits::rooms_per_namespace`].
     pub rooms_per_namespace: Option<usize>,
     /// See [`Limits::bulk_operations`].
     pub bulk_operations: Option<usize>,
+    /// See [`Limits::socket_messages_per_second`].
+    pub socket_messages_per_second: Option<u32>,
 }
 
 impl LimitOverrides {
@@ -113,9 +127,12 @@ impl LimitOverrides {
             outgoing_requests,
             handles,
             host_calls,
+            max_message_bytes,
+            outbox_bytes,
             rooms_per_socket,
             rooms_per_namespace,
             bulk_operations,
+            socket_messages_per_second,
         } = *self;
         Limits {
             instance_memory_bytes: instance_memory_bytes.unwrap_or(base.instance_memory_bytes),
@@ -129,9 +146,13 @@ impl LimitOverrides {
             outgoing_requests: outgoing_requests.unwrap_or(base.outgoing_requests),
             handles: handles.unwrap_or(base.handles),
             host_calls: host_calls.unwrap_or(base.host_calls),
+            max_message_bytes: max_message_bytes.unwrap_or(base.max_message_bytes),
+            outbox_bytes: outbox_bytes.unwrap_or(base.outbox_bytes),
             rooms_per_socket: rooms_per_socket.unwrap_or(base.rooms_per_socket),
             rooms_per_namespace: rooms_per_namespace.unwrap_or(base.rooms_per_namespace),
             bulk_operations: bulk_operations.unwrap_or(base.bulk_operations),
+            socket_messages_per_second: socket_messages_per_second
+                .unwrap_or(base.socket_messages_per_second),
             ..base.clone()
         }
     }
@@ -143,6 +164,10 @@ impl LimitOverrides {
 pub struct Timeouts {
     /// From accepting a connection to its whole request head, and from one request to the next.
     pub handshake_ms: u64,
+    /// How long a connection may be silent before it is pinged; 0: it never is.
+    pub ping_ms: u64,
+    /// From a ping to the end of a connection that stays silent.
+    pub pong_ms: u64,
     /// From our close frame to the end of the closing handshake.
     pub close_ms: u64,
     /// From the signal to stop to the end of the process.
@@ -183,6 +208,11 @@ impl Default for Limits {
             store_value_bytes: 1 << 20,
             cache_bytes: 1 << 30,
             request_head_bytes: 16 << 10,
+            // hyper's own, and Apache's `LimitRequestFields`.
+            request_headers: 100,
+            connections: 100_000,
+            connections_per_address: 10_000,
+            socket_messages_per_second: 0,
             compile_ms: 60_000,
             compile_memory_bytes: 2 << 30,
             quarantine_failures: 5,
@@ -194,6 +224,8 @@ impl Default for Timeouts {
     fn default() -> Self {
         Self {
             handshake_ms: 5_000,
+            ping_ms: 30_000,
+            pong_ms: 10_000,
             close_ms: 5_000,
             grace_ms: 10_000,
             settle_ms: 100,
@@ -208,6 +240,18 @@ impl Timeouts {
     #[must_use]
     pub fn handshake(&self) -> Duration {
         Duration::from_millis(self.handshake_ms)
+    }
+
+    /// `ping-ms` as a duration; none when no connection is pinged.
+    #[must_use]
+    pub fn ping(&self) -> Option<Duration> {
+        (self.ping_ms > 0).then(|| Duration::from_millis(self.ping_ms))
+    }
+
+    /// `pong-ms` as a duration.
+    #[must_use]
+    pub fn pong(&self) -> Duration {
+        Duration::from_millis(self.pong_ms)
     }
 
     /// `close-ms` as a duration.
@@ -269,6 +313,17 @@ mod tests {
         }
         let said = overridable.map(|key| (key.to_owned(), other(key)));
         let said: LimitOverrides = Table::from_iter(said).try_into().unwrap();
-        assert_eq!(Table::try_from(said).unwrap().len(), 14);
+        assert_eq!(Table::try_from(said).unwrap().len(), 17);
+    }
+
+    #[test]
+    fn no_time_to_a_ping_means_none() {
+        let timeouts = Timeouts::default();
+        assert_eq!(timeouts.ping(), Some(Duration::from_secs(30)));
+        let never = Timeouts {
+            ping_ms: 0,
+            ..timeouts
+        };
+        assert_eq!(never.ping(), None);
     }
 }

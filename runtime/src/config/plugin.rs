@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Config, HostPattern, Limits, Quotas, ROOT};
+use super::{Config, HostPattern, Limits, Quotas, ROOT, Sockets};
 
 /// The longest key or value of a plugin's configuration, in bytes.
 const MAX_VALUE: usize = 64 << 10;
@@ -21,6 +21,8 @@ pub struct PluginSettings {
     pub config: BTreeMap<String, ConfigValue>,
     /// What it may use at most. The limits that are not for single plugins are those of `[limits]`.
     pub limits: Limits,
+    /// How its namespace treats its sockets.
+    pub sockets: Sockets,
     /// What it may use beside the bounds of its tenant, which hold as well. It has no weight.
     pub quotas: Quotas,
 }
@@ -37,10 +39,12 @@ impl Config {
             hosts: Vec::new(),
             config: BTreeMap::new(),
             limits: self.limits.clone(),
+            sockets: self.sockets.clone(),
             quotas: plugin.map(|own| own.quotas).unwrap_or_default(),
         };
         for given in [tenant, plugin].into_iter().flatten() {
             settings.limits = given.limits.over(&settings.limits);
+            settings.sockets = given.sockets.over(&settings.sockets);
             settings.config.extend(given.config.clone());
             if let Some(hosts) = &given.hosts {
                 settings.hosts.clone_from(hosts);
@@ -171,6 +175,40 @@ mod tests {
                 ..config.limits.clone()
             };
             assert_eq!(config.terms(tenant, key).limits, expected, "{key}");
+        }
+    }
+
+    #[test]
+    fn how_sockets_are_treated_is_the_plugins_else_the_tenants_else_as_for_all() {
+        let config = from_text(
+            "[sockets]\norigins = ['https://all']\ncompression-ratio = 1\nslow-consumer = 'drop-oldest'\n\
+             [tenant.acme.sockets]\norigins = ['https://acme']\ncompression = true\ncompression-ratio = 2\n\
+             [plugin.'acme/chat'.sockets]\norigins = []\ncompression-ratio = 3\n\
+             [plugin.chat]\nsockets = { compression = true }",
+        )
+        .unwrap();
+        for (tenant, key, origin, compression, ratio) in [
+            (Some("acme"), "acme/chat", "", true, 3),
+            (Some("acme"), "acme/other", "https://acme", true, 2),
+            (Some("other"), "other/chat", "https://all", false, 1),
+            (None, "chat", "https://all", true, 1),
+            (None, "other", "https://all", false, 1),
+        ] {
+            let sockets = config.terms(tenant, key).sockets;
+            for known in ["https://all", "https://acme"] {
+                assert_eq!(
+                    sockets.origins.allows(known, None),
+                    known == origin,
+                    "{key}"
+                );
+            }
+            let expected = Sockets {
+                origins: sockets.origins.clone(),
+                compression,
+                compression_ratio: ratio,
+                ..config.sockets.clone()
+            };
+            assert_eq!(sockets, expected, "{key}");
         }
     }
 

@@ -36,7 +36,7 @@ const ANY: i64 = i64::MAX;
 const HOUR: i64 = 3_600_000;
 const DAY: i64 = 24 * HOUR;
 
-const LIMITS: [Range; 25] = [
+const LIMITS: [Range; 29] = [
     range("max-plugin-bytes", 1, 1 << 30),
     overridable("instance-memory-bytes", 1 << 16, 1 << 32),
     range("instances", 1, 10_000),
@@ -51,8 +51,8 @@ const LIMITS: [Range; 25] = [
     overridable("outgoing-requests", 0, 1_000_000),
     overridable("handles", 0, ANY),
     overridable("host-calls", 1, 1_000_000_000),
-    range("max-message-bytes", 1, 1 << 30),
-    range("outbox-bytes", 1, 1 << 30),
+    overridable("max-message-bytes", 1, 1 << 30),
+    overridable("outbox-bytes", 1, 1 << 30),
     overridable("rooms-per-socket", 0, ANY),
     overridable("rooms-per-namespace", 0, ANY),
     overridable("bulk-operations", 0, ANY),
@@ -60,18 +60,33 @@ const LIMITS: [Range; 25] = [
     range("store-value-bytes", 1, 1 << 30),
     range("cache-bytes", 0, ANY),
     range("request-head-bytes", 8 << 10, 1 << 20),
+    // Browsers send some twenty.
+    range("request-headers", 32, 10_000),
+    range("connections", 1, 10_000_000),
+    range("connections-per-address", 1, 10_000_000),
+    overridable("socket-messages-per-second", 0, 1_000_000_000),
     range("compile-ms", 1, HOUR),
     range("compile-memory-bytes", 64 << 20, 1 << 40),
     range("quarantine-failures", 0, 1_000_000),
 ];
 
-const TIMEOUTS: [Range; 6] = [
+const TIMEOUTS: [Range; 8] = [
     range("handshake-ms", 1, HOUR),
+    range("ping-ms", 0, DAY),
+    range("pong-ms", 1, HOUR),
     range("close-ms", 1, HOUR),
     range("grace-ms", 1, HOUR),
     range("settle-ms", 1, 60_000),
     range("quarantine-ms", 1, HOUR),
     range("quarantine-max-ms", 1, DAY),
+];
+
+// The window's bits are those of RFC 7692, section 7.1.2, but for 8, which zlib cannot do.
+const SOCKETS: [Range; 3] = [
+    range("compression-threshold", 0, 1 << 30),
+    range("compression-window-bits", 9, 15),
+    // DEFLATE does not reach much more than 1000.
+    range("compression-ratio", 1, 100_000),
 ];
 
 // A rate of 0 would hold back forever, and a tenant that may compute nothing cannot even say what its plugins are.
@@ -114,6 +129,7 @@ pub(super) fn of(table: &str) -> &'static [Range] {
     match table {
         "limits" => &LIMITS,
         "timeouts" => &TIMEOUTS,
+        "sockets" => &SOCKETS,
         "quotas" => &QUOTAS,
         _ => &[],
     }
@@ -157,7 +173,7 @@ mod tests {
 
     #[test]
     fn every_range_holds_at_its_ends_and_one_past_them_fails() {
-        for name in ["limits", "timeouts", "quotas"] {
+        for name in ["limits", "timeouts", "sockets", "quotas"] {
             for range in of(name) {
                 let (least, most) = (range.least, range.most);
                 let tried = |value: i64| {
@@ -181,7 +197,7 @@ mod tests {
 
     #[test]
     fn a_number_at_the_end_of_its_range_fits_its_field() {
-        for name in ["limits", "timeouts", "quotas"] {
+        for name in ["limits", "timeouts", "sockets", "quotas"] {
             let mut settings = Table::try_from(Config::default()).unwrap();
             for range in of(name) {
                 for value in [range.least, range.most] {

@@ -98,6 +98,12 @@ impl Settings {
                 .parse()
                 .map(Value::Boolean)
                 .unwrap_or(Value::String(text)),
+            // A list, without brackets and quotes.
+            Some(Value::Array(_)) => {
+                let members = text.split(',').map(str::trim);
+                let members = members.filter(|member| !member.is_empty());
+                Value::Array(members.map(Value::from).collect())
+            }
             _ => Value::String(text),
         };
         self.set(&path, value, &format!("environment variable {variable}"))
@@ -173,7 +179,7 @@ pub(super) fn nearest(key: &str, known: impl Iterator<Item = String>) -> Option<
 
 #[cfg(test)]
 mod tests {
-    use super::super::{LimitOverrides, Limits, Quotas};
+    use super::super::{LimitOverrides, Limits, Quotas, SocketOverrides};
     use super::*;
 
     fn from_text(text: &str) -> Result<Config, ConfigError> {
@@ -197,6 +203,10 @@ mod tests {
             ("deadline-ms = 5", "limits.deadline-ms"),
             ("[quotas]\nconnection = 5", "quotas.connections"),
             ("[tenants.acme]", "tenant"),
+            ("origins = []", "sockets.origins"),
+            ("[tls]\ncert = ''", "tls.certificate"),
+            ("[proxy]\ntrust = []", "proxy.trusted"),
+            ("[timeouts]\nping = 5", "timeouts.ping-ms"),
         ] {
             match from_text(text) {
                 Err(ConfigError::UnknownKey { nearest, .. }) => {
@@ -216,6 +226,11 @@ mod tests {
             "listen = {}",
             "tenant = 3",
             "plugin = 'x'",
+            "tls = true",
+            "[proxy]\ntrusted = '::1'",
+            "[proxy]\ntrusted = [1]",
+            "[sockets]\norigins = [1]",
+            "[sockets]\ncompression = 1",
             "[quotas]\nrooms = 'many'",
         ] {
             assert!(
@@ -248,6 +263,20 @@ mod tests {
         assert!(said("TULPAR_QUOTAS_WEIGHT", "10001").is_err());
         assert_eq!(said("TULPAR_ADMIN", "").unwrap().admin_socket(), None);
         assert!(said("TULPAR_LIMITS_DEADLINE_MS", "soon").is_err());
+        let proxy = said("TULPAR_PROXY_TRUSTED", "10.0.0.1, ::1,")
+            .unwrap()
+            .proxy;
+        assert_eq!(proxy.trusted.len(), 2);
+        assert!(proxy.trusts("::1".parse().unwrap()));
+        assert!(
+            said("TULPAR_PROXY_TRUSTED", "")
+                .unwrap()
+                .proxy
+                .trusted
+                .is_empty()
+        );
+        assert!(said("TULPAR_PROXY_TRUSTED", "10.0.0.1 ::1").is_err());
+        assert!(said("TULPAR_SOCKETS_ORIGINS", "https://a,null").is_ok());
         assert_eq!(
             said("TULPAR_SOMETHING_ELSE", "9").unwrap(),
             Config::default()
@@ -312,6 +341,7 @@ mod tests {
                 "config = ",
                 "quotas = ",
                 "limits = ",
+                "sockets = ",
             ];
             words.iter().any(|word| line.starts_with(word))
         };
@@ -327,6 +357,7 @@ mod tests {
                 "{given:?}"
             );
             assert_ne!(given.limits, LimitOverrides::default());
+            assert_ne!(given.sockets, SocketOverrides::default());
             assert_ne!(given.quotas, Quotas::default());
         }
         assert_eq!((config.tenant.len(), config.plugin.len()), (1, 1));

@@ -19,7 +19,7 @@ use tokio::time::timeout;
 
 pub use self::decoder::ProtocolError;
 use self::reader::{Incoming, Reader};
-use crate::config::Config;
+use crate::config::{Limits, Timeouts};
 use crate::hub::{self, CloseCode, Frame, Next, Socket, State};
 use crate::message::{CloseEvent, Message};
 use crate::namespace::{HandlerFailed, Namespace};
@@ -31,11 +31,13 @@ pub struct Settings {
     close_timeout: Duration,
 }
 
-impl From<&Config> for Settings {
-    fn from(config: &Config) -> Self {
+impl Settings {
+    /// What the limits of a plugin and the server's times say.
+    #[must_use]
+    pub fn new(limits: &Limits, timeouts: &Timeouts) -> Self {
         Self {
-            max_message_bytes: config.limits.max_message_bytes,
-            close_timeout: config.timeouts.close(),
+            max_message_bytes: limits.max_message_bytes,
+            close_timeout: timeouts.close(),
         }
     }
 }

@@ -55,8 +55,10 @@ pub(super) fn upgrade(
                 .insert(header::SEC_WEBSOCKET_PROTOCOL, value);
         }
     }
-    let (namespace, settings, capacity) =
-        (namespace.clone(), server.connection, server.outbox_bytes);
+    let limits = &namespace.settings().limits;
+    let settings = connection::Settings::new(limits, &server.timeouts);
+    let capacity = limits.outbox_bytes;
+    let namespace = namespace.clone();
     tokio::spawn(async move {
         // Held until the socket has ended, so that a server that stops waits for it.
         let _busy = busy;

@@ -77,7 +77,7 @@ async fn serve(
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(settings.handshake)
+        .header_read_timeout(settings.timeouts.handshake())
         .max_buf_size(settings.request_head_bytes)
         .serve_connection(TokioIo::new(stream), answer)
         .with_upgrades();

@@ -8,15 +8,13 @@ mod respond;
 pub mod router;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use tokio::sync::mpsc;
 
 pub use self::listener::accept;
 use self::router::Router;
-use crate::config::Config;
-use crate::connection;
+use crate::config::{Config, Timeouts};
 use crate::ids::NodeId;
 
 /// Held by everything that has to end before the server has. When the last one is dropped, the receiver of its channel
@@ -27,10 +25,8 @@ pub type Busy = mpsc::Sender<std::convert::Infallible>;
 pub struct Server {
     node: NodeId,
     router: ArcSwap<Router>,
-    outbox_bytes: usize,
     request_head_bytes: usize,
-    handshake: Duration,
-    connection: connection::Settings,
+    timeouts: Timeouts,
     dev: bool,
 }
 
@@ -41,10 +37,8 @@ impl Server {
         Self {
             node,
             router: ArcSwap::from_pointee(router),
-            outbox_bytes: config.limits.outbox_bytes,
             request_head_bytes: config.limits.request_head_bytes,
-            handshake: config.timeouts.handshake(),
-            connection: connection::Settings::from(config),
+            timeouts: config.timeouts.clone(),
             dev: config.dev,
         }
     }

@@ -50,7 +50,7 @@ impl Instance {
         let clock = state.clock.clone();
         let mut store = Store::new(&plugin.shared.engine, state);
         store.limiter(|state| &mut state.limiter);
-        store.set_hostcall_fuel(plugin.shared.hostcall_fuel());
+        store.set_hostcall_fuel(plugin.hostcall_fuel());
         store.epoch_deadline_callback(|store| Ok(store.data().clock.tick()?));
         store.call_hook(|mut store, hook| store.data_mut().host_calls.pass(hook));
         store.set_epoch_deadline(FIRST_YIELD);

@@ -122,11 +122,6 @@ impl Shared {
             engine,
         }))
     }
-
-    /// Bytes that a guest may hand over in one call of a host function: a whole message and some small change.
-    fn hostcall_fuel(&self) -> usize {
-        self.config.limits.max_message_bytes + (1 << 20)
-    }
 }
 
 /// A plugin: it is the same while its code is replaced by another generation.
@@ -318,10 +313,21 @@ impl Plugin {
         }
     }
 
+    /// What the configuration gives to it.
+    #[must_use]
+    pub fn settings(&self) -> &Arc<PluginSettings> {
+        &self.settings
+    }
+
     /// What it may use.
     #[must_use]
     pub fn limits(&self) -> &Limits {
         &self.settings.limits
+    }
+
+    /// Bytes that it may hand over in one call of a host function: a whole message and some small change.
+    fn hostcall_fuel(&self) -> usize {
+        self.limits().max_message_bytes + (1 << 20)
     }
 
     /// The right to take on one request, for as long as it is held; none when its controller, or all of them together,

@@ -2,6 +2,7 @@
 //! what the sandbox costs. It prints the address it serves on, as `tulpar serve` does, and serves until it is
 //! killed.
 
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use tulpar_runtime::app::threads;
@@ -43,20 +44,19 @@ impl NativeHandler for Room {
 }
 
 fn main() -> anyhow::Result<()> {
-    let config = Config {
-        listen: ([127, 0, 0, 1], 0).into(),
-        ..Config::default()
-    };
+    let config = Config::default();
     threads()?.block_on(async {
         let mut router = Router::default();
         let handlers: [(&str, Box<dyn NativeHandler>); 2] =
             [("/echo", Box::new(Echo)), ("/room", Box::new(Room))];
         for (path, handler) in handlers {
             let sockets = hub::Namespace::new(path.into(), &config.limits, Account::unbounded());
-            router.mount(Namespace::native(sockets, handler), Vec::new(), None);
+            let settings = Arc::new(config.terms(None, "native"));
+            let namespace = Namespace::native(sockets, handler, settings);
+            router.mount(namespace, Vec::new(), None);
         }
         let server = Arc::new(Server::new(NodeId::random()?, &config, router));
-        let listener = tokio::net::TcpListener::bind(config.listen).await?;
+        let listener = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         println!("listening on http://{}", listener.local_addr()?);
         let (busy, _idle) = tokio::sync::mpsc::channel(1);
         net::accept(server, listener, busy, std::future::pending()).await;
