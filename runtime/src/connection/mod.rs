@@ -20,6 +20,7 @@ use tokio::time::timeout;
 pub use self::decoder::ProtocolError;
 use self::reader::{Incoming, Reader};
 use crate::config::{Limits, Timeouts};
+use crate::deflate::{Inflater, Side};
 use crate::hub::{self, CloseCode, Frame, Next, Socket, State};
 use crate::message::{CloseEvent, Message};
 use crate::namespace::{HandlerFailed, Namespace};
@@ -29,6 +30,7 @@ use crate::namespace::{HandlerFailed, Namespace};
 pub struct Settings {
     max_message_bytes: usize,
     close_timeout: Duration,
+    inflating: Option<(Side, u32)>,
 }
 
 impl Settings {
@@ -38,7 +40,25 @@ impl Settings {
         Self {
             max_message_bytes: limits.max_message_bytes,
             close_timeout: timeouts.close(),
+            inflating: None,
         }
+    }
+
+    /// The same, for a client that compresses as agreed: a message may inflate to `ratio` times its size.
+    #[must_use]
+    pub fn inflating(mut self, client: Side, ratio: u32) -> Self {
+        self.inflating = Some((client, ratio));
+        self
+    }
+
+    fn inflater(&self) -> Option<Box<Inflater>> {
+        let (client, ratio) = self.inflating?;
+        let ratio = usize::try_from(ratio).unwrap_or(usize::MAX);
+        Some(Box::new(Inflater::new(
+            client,
+            self.max_message_bytes,
+            ratio,
+        )))
     }
 }
 
@@ -55,7 +75,12 @@ pub async fn serve(
     settings: Settings,
 ) {
     let mut conversation = Conversation {
-        reader: Reader::new(read, received, settings.max_message_bytes),
+        reader: Reader::new(
+            read,
+            received,
+            settings.max_message_bytes,
+            settings.inflater(),
+        ),
         namespace: &namespace,
         socket: &socket,
         settings,

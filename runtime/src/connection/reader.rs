@@ -12,9 +12,11 @@ use std::pin::pin;
 
 use fastwebsockets::OpCode;
 use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::task::yield_now;
 
-use super::assembler::Assembler;
+use super::assembler::{Added, Assembler};
 use super::decoder::{Header, ProtocolError, parse_close};
+use crate::deflate::Inflater;
 use crate::message::Message;
 
 /// How much is asked of the operating system at once, at least. Some hundred small messages.
@@ -53,17 +55,25 @@ pub(super) struct Reader<R> {
     /// The header whose payload is being waited for.
     header: Option<Header>,
     assembler: Assembler,
+    /// A compressed frame that is not inflated to its end, and where the rest of it is.
+    unfinished: Option<(Header, Range<usize>)>,
 }
 
 impl<R: AsyncRead + Unpin> Reader<R> {
-    /// A reader for a stream of which `received` has been read already.
-    pub(super) fn new(stream: R, received: Vec<u8>, max_message_bytes: usize) -> Self {
+    /// A reader for a stream of which `received` has been read already. Without an inflater nothing may be compressed.
+    pub(super) fn new(
+        stream: R,
+        received: Vec<u8>,
+        max_message_bytes: usize,
+        inflater: Option<Box<Inflater>>,
+    ) -> Self {
         Self {
             stream,
             buffer: received,
             taken: 0,
             header: None,
-            assembler: Assembler::new(max_message_bytes),
+            assembler: Assembler::new(max_message_bytes, inflater),
+            unfinished: None,
         }
     }
 
@@ -74,7 +84,10 @@ impl<R: AsyncRead + Unpin> Reader<R> {
             if let Some(taken) = self.take()? {
                 break taken;
             }
-            if !matches!(self.read().await, Ok(1..)) {
+            if self.unfinished.is_some() {
+                // Others have the thread between two pieces of a large message.
+                yield_now().await;
+            } else if !matches!(self.read().await, Ok(1..)) {
                 break Taken::End;
             }
         };
@@ -96,45 +109,70 @@ impl<R: AsyncRead + Unpin> Reader<R> {
         })
     }
 
-    /// What comes next, as far as it has been read.
+    /// What comes next, as far as it has been read and inflated.
     fn take(&mut self) -> Result<Option<Taken>, ProtocolError> {
         loop {
-            let header = match self.header {
-                Some(header) => header,
+            let (header, payload, added) = match self.unfinished.take() {
+                Some((header, rest)) => {
+                    let added = self
+                        .assembler
+                        .inflate(&header, &self.buffer[rest.clone()])?;
+                    (header, rest, added)
+                }
                 None => {
-                    let Some((header, len)) = Header::parse(&self.buffer[self.taken..])? else {
+                    let Some((header, payload)) = self.take_frame()? else {
                         return Ok(None);
                     };
-                    self.assembler.check(&header)?;
-                    self.taken += len;
-                    header
+                    match header.opcode {
+                        OpCode::Ping => return Ok(Some(Taken::Ping(payload))),
+                        OpCode::Pong => return Ok(Some(Taken::Pong)),
+                        OpCode::Close => return Ok(Some(Taken::Close(payload))),
+                        OpCode::Text | OpCode::Binary if header.fin && !header.deflated => {
+                            let text = header.opcode == OpCode::Text;
+                            return Ok(Some(Taken::Message { text, payload }));
+                        }
+                        OpCode::Text | OpCode::Binary | OpCode::Continuation => {}
+                    }
+                    let added = self.assembler.add(&header, &self.buffer[payload.clone()])?;
+                    (header, payload, added)
                 }
             };
-            let end = self.taken + header.payload_len;
-            if end > self.buffer.len() {
-                self.header = Some(header);
-                return Ok(None);
-            }
-            self.header = None;
-            let payload = self.taken..end;
-            self.taken = end;
-            header.unmask(&mut self.buffer[payload.clone()]);
-            return Ok(Some(match header.opcode {
-                OpCode::Ping => Taken::Ping(payload),
-                OpCode::Pong => Taken::Pong,
-                OpCode::Close => Taken::Close(payload),
-                OpCode::Text | OpCode::Binary if header.fin => Taken::Message {
-                    text: header.opcode == OpCode::Text,
-                    payload,
-                },
-                OpCode::Text | OpCode::Binary | OpCode::Continuation => {
-                    if !self.assembler.add(&header, &self.buffer[payload]) {
-                        continue;
-                    }
-                    Taken::Assembled
+            match added {
+                Added::More => {}
+                Added::Whole => return Ok(Some(Taken::Assembled)),
+                Added::Rest(bytes) => {
+                    self.unfinished = Some((header, payload.end - bytes..payload.end));
+                    return Ok(None);
                 }
-            }));
+            }
         }
+    }
+
+    /// The next frame, when all of it has been read, and where its unmasked payload is.
+    fn take_frame(&mut self) -> Result<Option<(Header, Range<usize>)>, ProtocolError> {
+        let header = match self.header {
+            Some(header) => header,
+            None => {
+                let inflates = self.assembler.inflates();
+                let Some((header, len)) = Header::parse(&self.buffer[self.taken..], inflates)?
+                else {
+                    return Ok(None);
+                };
+                self.assembler.check(&header)?;
+                self.taken += len;
+                header
+            }
+        };
+        let end = self.taken + header.payload_len;
+        if end > self.buffer.len() {
+            self.header = Some(header);
+            return Ok(None);
+        }
+        self.header = None;
+        let payload = self.taken..end;
+        self.taken = end;
+        header.unmask(&mut self.buffer[payload.clone()]);
+        Ok(Some((header, payload)))
     }
 
     async fn read(&mut self) -> io::Result<usize> {

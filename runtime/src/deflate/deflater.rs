@@ -113,7 +113,10 @@ mod tests {
                 // One that refers to nothing can come between those that do, as one to many sockets does.
                 let with = (number != 3).then_some(&history);
                 let compressed = deflate(window_bits, with, &message, <[u8]>::to_vec).unwrap();
-                assert!(inflate(&mut inflater, &compressed) == message, "{window_bits} {number}");
+                assert!(
+                    inflate(&mut inflater, &compressed) == message,
+                    "{window_bits} {number}"
+                );
                 history.append(&message);
             }
         }
@@ -136,7 +139,9 @@ mod tests {
         let mut state = 1_u64;
         let noise: Vec<u8> = (0..4096)
             .map(|_| {
-                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                state = state
+                    .wrapping_mul(6_364_136_223_846_793_005)
+                    .wrapping_add(1);
                 (state >> 56) as u8
             })
             .collect();

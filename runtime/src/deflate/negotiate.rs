@@ -199,14 +199,23 @@ mod tests {
             ("; client_max_window_bits=15", ""),
             ("; client_max_window_bits=10", "; client_max_window_bits=10"),
             ("; client_max_window_bits=8", "; client_max_window_bits=8"),
-            ("; client_max_window_bits=\"9\"", "; client_max_window_bits=9"),
+            (
+                "; client_max_window_bits=\"9\"",
+                "; client_max_window_bits=9",
+            ),
             ("; server_max_window_bits=15", "; server_max_window_bits=15"),
             ("; server_max_window_bits=14", "; server_max_window_bits=12"),
             ("; server_max_window_bits=12", "; server_max_window_bits=12"),
             ("; server_max_window_bits=11", "; server_max_window_bits=9"),
             ("; server_max_window_bits=9", "; server_max_window_bits=9"),
-            ("; server_no_context_takeover", "; server_no_context_takeover"),
-            ("; client_no_context_takeover", "; client_no_context_takeover"),
+            (
+                "; server_no_context_takeover",
+                "; server_no_context_takeover",
+            ),
+            (
+                "; client_no_context_takeover",
+                "; client_no_context_takeover",
+            ),
             (
                 ";client_max_window_bits = 9 ;server_max_window_bits\t=\t\"10\";\
                  client_no_context_takeover ; server_no_context_takeover",
@@ -276,10 +285,19 @@ mod tests {
     fn of_several_offers_the_first_that_can_be_accepted_is() {
         let second = Some("permessage-deflate; server_max_window_bits=9".to_owned());
         for values in [
-            &["permessage-deflate; server_max_window_bits=8, permessage-deflate; server_max_window_bits=9"][..],
-            &["permessage-deflate; mystery", "permessage-deflate; server_max_window_bits=9"],
+            &[
+                "permessage-deflate; server_max_window_bits=8, permessage-deflate; server_max_window_bits=9",
+            ][..],
+            &[
+                "permessage-deflate; mystery",
+                "permessage-deflate; server_max_window_bits=9",
+            ],
             &["a;b=\",\", , permessage-deflate; server_max_window_bits=9, permessage-deflate"],
-            &["a;b=\"\\\",\"", "permessage-deflate; server_max_window_bits=9", "permessage-deflate"],
+            &[
+                "a;b=\"\\\",\"",
+                "permessage-deflate; server_max_window_bits=9",
+                "permessage-deflate",
+            ],
         ] {
             assert_eq!(answer_to(values, &SET), second, "{values:?}");
         }
