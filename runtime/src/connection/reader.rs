@@ -12,9 +12,11 @@ use std::pin::pin;
 
 use fastwebsockets::OpCode;
 use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::task::yield_now;
 
-use super::assembler::Assembler;
+use super::assembler::{Added, Assembler};
 use super::decoder::{Header, ProtocolError, parse_close};
+use crate::deflate::Inflater;
 use crate::message::Message;
 
 /// How much is asked of the operating system at once, at least. Some hundred small messages.
@@ -58,18 +60,27 @@ pub struct Reader<R> {
     /// The header whose payload is being waited for, and how much of that has been unmasked and looked at.
     waiting: Option<(Header, usize)>,
     assembler: Assembler,
+    /// A compressed frame that is not inflated to its end, and where the rest of it is.
+    unfinished: Option<(Header, Range<usize>)>,
 }
 
 impl<R: AsyncRead + Unpin> Reader<R> {
-    /// A reader for a stream of which `received` has been read already. A message may have so many bytes.
+    /// A reader for a stream of which `received` has been read already. A message may have so many bytes. Without an
+    /// inflater nothing may be compressed.
     #[must_use]
-    pub fn new(stream: R, received: Vec<u8>, max_message_bytes: usize) -> Self {
+    pub fn new(
+        stream: R,
+        received: Vec<u8>,
+        max_message_bytes: usize,
+        inflater: Option<Box<Inflater>>,
+    ) -> Self {
         Self {
             stream,
             buffer: received,
             taken: 0,
             waiting: None,
-            assembler: Assembler::new(max_message_bytes),
+            assembler: Assembler::new(max_message_bytes, inflater),
+            unfinished: None,
         }
     }
 
@@ -83,7 +94,10 @@ impl<R: AsyncRead + Unpin> Reader<R> {
             if let Some(taken) = self.take()? {
                 break taken;
             }
-            if !matches!(self.read().await, Ok(1..)) {
+            if self.unfinished.is_some() {
+                // Others have the thread between two pieces of a large message.
+                yield_now().await;
+            } else if !matches!(self.read().await, Ok(1..)) {
                 break Taken::End;
             }
         };
@@ -105,46 +119,74 @@ impl<R: AsyncRead + Unpin> Reader<R> {
         })
     }
 
-    /// What comes next, as far as it has been read.
+    /// What comes next, as far as it has been read and inflated.
     fn take(&mut self) -> Result<Option<Taken>, ProtocolError> {
         loop {
-            let (header, seen) = match self.waiting {
-                Some(waiting) => waiting,
+            let (header, payload, added) = match self.unfinished.take() {
+                Some((header, rest)) => {
+                    let added = self
+                        .assembler
+                        .inflate(&header, &self.buffer[rest.clone()])?;
+                    (header, rest, added)
+                }
                 None => {
-                    let Some((header, len)) = Header::parse(&self.buffer[self.taken..])? else {
+                    let Some((header, payload, seen)) = self.take_frame()? else {
                         return Ok(None);
                     };
-                    self.assembler.check(&header)?;
-                    self.taken += len;
-                    (header, 0)
+                    match header.opcode {
+                        OpCode::Ping => return Ok(Some(Taken::Ping(payload))),
+                        OpCode::Pong => return Ok(Some(Taken::Pong)),
+                        OpCode::Close => return Ok(Some(Taken::Close(payload))),
+                        OpCode::Text | OpCode::Binary if header.fin && !header.deflated => {
+                            let text = header.opcode == OpCode::Text;
+                            return Ok(Some(Taken::Message { text, payload }));
+                        }
+                        OpCode::Text | OpCode::Binary | OpCode::Continuation => {}
+                    }
+                    let added =
+                        self.assembler
+                            .add(&header, &self.buffer[payload.clone()], seen)?;
+                    (header, payload, added)
                 }
             };
-            let end = self.taken + header.payload_len;
-            if end > self.buffer.len() {
-                let seen = self.look_at(&header, seen)?;
-                self.waiting = Some((header, seen));
-                return Ok(None);
-            }
-            self.waiting = None;
-            let payload = self.taken..end;
-            self.taken = end;
-            header.unmask(&mut self.buffer[payload.clone()], seen);
-            return Ok(Some(match header.opcode {
-                OpCode::Ping => Taken::Ping(payload),
-                OpCode::Pong => Taken::Pong,
-                OpCode::Close => Taken::Close(payload),
-                OpCode::Text | OpCode::Binary if header.fin => Taken::Message {
-                    text: header.opcode == OpCode::Text,
-                    payload,
-                },
-                OpCode::Text | OpCode::Binary | OpCode::Continuation => {
-                    if !self.assembler.add(&header, &self.buffer[payload], seen)? {
-                        continue;
-                    }
-                    Taken::Assembled
+            match added {
+                Added::More => {}
+                Added::Whole => return Ok(Some(Taken::Assembled)),
+                Added::Rest(bytes) => {
+                    self.unfinished = Some((header, payload.end - bytes..payload.end));
+                    return Ok(None);
                 }
-            }));
+            }
         }
+    }
+
+    /// The next frame, when all of it has been read, where its unmasked payload is, and how much of that has been looked
+    /// at before.
+    fn take_frame(&mut self) -> Result<Option<(Header, Range<usize>, usize)>, ProtocolError> {
+        let (header, seen) = match self.waiting {
+            Some(waiting) => waiting,
+            None => {
+                let inflates = self.assembler.inflates();
+                let Some((header, len)) = Header::parse(&self.buffer[self.taken..], inflates)?
+                else {
+                    return Ok(None);
+                };
+                self.assembler.check(&header)?;
+                self.taken += len;
+                (header, 0)
+            }
+        };
+        let end = self.taken + header.payload_len;
+        if end > self.buffer.len() {
+            let seen = self.look_at(&header, seen)?;
+            self.waiting = Some((header, seen));
+            return Ok(None);
+        }
+        self.waiting = None;
+        let payload = self.taken..end;
+        self.taken = end;
+        header.unmask(&mut self.buffer[payload.clone()], seen);
+        Ok(Some((header, payload, seen)))
     }
 
     /// Looks at what there is of a text whose frame is not all there, so that a peer need not send to its end what is
