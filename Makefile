@@ -13,7 +13,7 @@ QUICKLY := --runs 1 --repeats 0 --warm-up 0.2 --duration 0.3 --out target/bench/
 DENY_VERSION := 0.20.2
 
 .DEFAULT_GOAL := help
-.PHONY: help run plugins test gauntlet soak-swaps fuzz bench bench-quick bench-alive bench-servers bench-guest bench-peers ci fmt clippy deny clean target
+.PHONY: help run plugins test gauntlet autobahn soak soak-swaps fuzz bench bench-quick bench-alive bench-servers bench-guest bench-peers ci fmt clippy deny clean target
 
 help: ## Say what there is
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -45,6 +45,14 @@ test: target ## Build what the tests need and run them all
 gauntlet: target ## Run hostile plugins beside a healthy neighbour: a quarter of an hour, an idle machine, target/gauntlet.md
 	$(CARGO) build --locked --workspace --bins
 	target/debug/gauntlet --out target/gauntlet.md
+
+autobahn: target ## Show RFC 6455 by the Autobahn test suite, which needs a CPython 2.7: some minutes, target/autobahn
+	$(CARGO) build --locked --workspace --bins
+	target/debug/autobahn $(AUTOBAHN)
+
+soak: target ## Let connections come, go and break under a chatting crowd: ten minutes or MINUTES, target/soak.svg
+	$(CARGO) build --locked --workspace --bins
+	target/debug/soak --minutes $${MINUTES:-10}
 
 soak-swaps: target ## Replace a plugin 10,000 times under 1,000 chatting sockets: five minutes
 	$(CARGO) build --locked --workspace --bins

@@ -14,6 +14,7 @@ pub mod cli;
 pub mod config;
 pub mod connection;
 pub mod controller;
+pub mod deflate;
 pub mod hub;
 pub mod ids;
 pub mod message;

@@ -191,25 +191,41 @@ fn left(passed: Duration, every: Duration) -> Duration {
 /// Waits for the next time of a cron expression after `last`, by a clock that may be set meanwhile.
 async fn wait_for(cron: &Cron, last: &mut DateTime<Utc>) {
     loop {
-        let Ok(next) = cron.find_next_occurrence(last, false) else {
-            // Its last time was in the past. The loader refuses one that never has any.
-            return std::future::pending().await;
-        };
-        let now = Utc::now();
-        let Ok(left) = (next - now).to_std() else {
-            *last = now;
-            if now - next <= LATEST {
-                return;
-            }
-            continue;
-        };
-        if left.is_zero() {
-            *last = now;
-            return;
+        match look(cron, last, Utc::now()) {
+            Look::Due => return,
+            Look::Later(left) => sleep(left).await,
+            Look::Never => std::future::pending().await,
         }
-        // When the clock was set back, times come again that lie before the last one.
-        *last = now.min(*last);
-        sleep(left.min(LONGEST_SLEEP)).await;
+    }
+}
+
+/// What a look at the clock tells of a cron expression.
+#[derive(Debug, PartialEq, Eq)]
+enum Look {
+    Due,
+    /// Another look is due after that time.
+    Later(Duration),
+    /// Its last time was in the past. The loader refuses one that never has any.
+    Never,
+}
+
+/// Looks at the clock: `now`. `last` is when it was looked at before, or a time has come.
+fn look(cron: &Cron, last: &mut DateTime<Utc>, now: DateTime<Utc>) -> Look {
+    loop {
+        let Ok(next) = cron.find_next_occurrence(last, false) else {
+            return Look::Never;
+        };
+        if let Ok(left) = (next - now).to_std()
+            && !left.is_zero()
+        {
+            // When the clock was set back, times come again that lie before the last one.
+            *last = now.min(*last);
+            return Look::Later(left.min(LONGEST_SLEEP));
+        }
+        *last = now;
+        if now - next <= LATEST {
+            return Look::Due;
+        }
     }
 }
 
@@ -223,5 +239,80 @@ mod tests {
             let left = left(Duration::from_secs(passed), Duration::from_secs(10));
             assert_eq!(left, Duration::from_secs(next - passed));
         }
+    }
+
+    /// A clock that is set now and then, and a cron expression that is kept by it.
+    struct Kept {
+        cron: Cron,
+        now: DateTime<Utc>,
+        last: DateTime<Utc>,
+        looks: u32,
+    }
+
+    impl Kept {
+        fn new(cron: &str, now: &str) -> Self {
+            let now = now.parse().unwrap();
+            Self {
+                cron: cron.parse().unwrap(),
+                now,
+                last: now,
+                looks: 0,
+            }
+        }
+
+        /// The times that come before so much time has passed, as they are on the clock.
+        fn times(&mut self, minutes: i64) -> Vec<String> {
+            let mut left = TimeDelta::minutes(minutes);
+            let mut times = Vec::new();
+            loop {
+                self.looks += 1;
+                match look(&self.cron, &mut self.last, self.now) {
+                    Look::Due => {
+                        times.push(self.now.format("%d. %H:%M:%S").to_string());
+                        self.last = self.now;
+                    }
+                    Look::Later(sleep) => {
+                        let sleep = TimeDelta::from_std(sleep).unwrap();
+                        assert!(sleep <= TimeDelta::seconds(60), "{sleep}");
+                        if sleep > left {
+                            self.now += left;
+                            return times;
+                        }
+                        self.now += sleep;
+                        left -= sleep;
+                    }
+                    Look::Never => return times,
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn s2_what_lies_in_a_gap_of_the_clock_is_left_out() {
+        let mut kept = Kept::new("*/10 * * * *", "2026-03-01T10:05:30Z");
+        assert_eq!(kept.times(10), ["01. 10:10:00"]);
+        kept.now += TimeDelta::days(1);
+        assert_eq!(kept.times(10), ["02. 10:20:00"]);
+        kept.now = "2026-03-05T12:00:20Z".parse().unwrap();
+        assert_eq!(kept.times(10), ["05. 12:10:00"]);
+        // Unless the gap is short, and the time a moment ago.
+        kept.now += TimeDelta::seconds(9 * 60 + 50);
+        assert_eq!(kept.times(10), ["05. 12:20:10", "05. 12:30:00"]);
+        assert!(kept.looks < 50, "{}", kept.looks);
+    }
+
+    #[test]
+    fn s2_what_comes_again_when_the_clock_is_set_back_is_done_again() {
+        let mut kept = Kept::new("0 12 * * *", "2026-03-01T11:30:00Z");
+        assert_eq!(kept.times(60), ["01. 12:00:00"]);
+        kept.now -= TimeDelta::hours(1);
+        assert_eq!(kept.times(60), ["01. 12:00:00"]);
+        kept.now -= TimeDelta::days(400);
+        assert_eq!(kept.times(24 * 60), ["26. 12:00:00"]);
+        // A few seconds, as clocks are corrected: the time that has just come does not come twice.
+        let mut kept = Kept::new("0 12 * * *", "2026-03-01T11:59:59Z");
+        assert_eq!(kept.times(1), ["01. 12:00:00"]);
+        kept.now -= TimeDelta::seconds(30);
+        assert_eq!(kept.times(1), Vec::<String>::new());
     }
 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 /// From the bottom to the top. Modules on one line may not import each other.
 const LAYERS: &[&[&str]] = &[
     &["ids", "message", "config"],
-    &["quota"],
+    &["deflate", "quota"],
     &["hub", "store"],
     &["backplane"],
     &["ulak"],

@@ -13,6 +13,7 @@ mod http;
 mod lines;
 mod raw;
 mod server;
+mod small_disk;
 
 pub use client::{Client, CloseFrame, Connect, Message, Value, connect, json};
 pub use commander::{next_event, observer, scripted};
@@ -26,6 +27,7 @@ pub use http::{BrokenOff, Request, ask, chunk};
 pub use lines::Lines;
 pub use raw::{Frame, Opcode, Raw, Response, frame, get};
 pub use server::{Builder, Server, Signal};
+pub use small_disk::SmallDisk;
 
 use std::future::Future;
 use std::path::Path;

@@ -1,7 +1,9 @@
 //! Bytes by hand: handshakes and frames that no client library would send.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
+use rustix::net::sockopt::set_socket_linger;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -238,6 +240,12 @@ impl Raw {
         self.write(&frame.bytes()).await;
     }
 
+    /// Breaks the connection off: the server is told that it never was (RST), and gets nothing that it has not read.
+    pub fn reset(self) {
+        let linger = set_socket_linger(&self.stream, Some(Duration::ZERO));
+        linger.expect("the option can be set");
+    }
+
     /// Ends this side's half of the connection.
     pub async fn finish(&mut self) {
         within("the half to end", self.stream.shutdown())
@@ -265,9 +273,14 @@ impl Raw {
 
     /// Reads one frame.
     pub async fn frame(&mut self) -> Frame {
-        within("a frame", self.next_frame())
+        self.frame_or_end()
             .await
             .expect("the connection ended before a whole frame")
+    }
+
+    /// Reads one frame; none when the connection has ended before a whole one.
+    pub async fn frame_or_end(&mut self) -> Option<Frame> {
+        within("a frame", self.next_frame()).await
     }
 
     /// Reads frames up to a close frame, and gives its code and reason.

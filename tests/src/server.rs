@@ -9,7 +9,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, kill_process};
+use rustix::process::{Pid, Resource, Rlimit, kill_process, prlimit};
 use tempfile::TempDir;
 
 use crate::lines::Lines;
@@ -305,6 +305,22 @@ impl Server {
         let field = |index: usize| fields.split_whitespace().nth(index)?.parse::<u64>().ok();
         let (user, system) = (field(11), field(12));
         10 * (user.expect("it is a number") + system.expect("it is a number"))
+    }
+
+    /// How many descriptors the process has open: files, connections and what else.
+    pub fn descriptors(&self) -> usize {
+        let open = fs::read_dir(format!("/proc/{}/fd", self.child.id()));
+        open.expect("the process runs").count()
+    }
+
+    /// From now on the process may have so many descriptors open. What is open already stays.
+    pub fn limit_descriptors(&self, most: usize) {
+        let pid = Some(Pid::from_child(&self.child));
+        let limit = Rlimit {
+            current: Some(most as u64),
+            maximum: Some(most as u64),
+        };
+        prlimit(pid, Resource::Nofile, limit).expect("the limit can be set");
     }
 
     /// The memory that the process holds, in bytes.

@@ -91,58 +91,6 @@ async fn c8_many_frames_may_arrive_at_once() {
 }
 
 #[tokio::test]
-async fn c8_fragments_are_put_together() {
-    let (_server, mut raw) = commander().await;
-    raw.send(frame(Opcode::Text, b"one ").unfinished()).await;
-    raw.send(frame(Opcode::Continuation, b"").unfinished())
-        .await;
-    raw.send(frame(Opcode::Continuation, b"two ").unfinished())
-        .await;
-    raw.send(frame(Opcode::Continuation, b"three")).await;
-    assert_eq!(
-        raw.frame().await,
-        Frame::whole(Opcode::Text, b"one two three")
-    );
-    raw.send(frame(Opcode::Binary, b"").unfinished()).await;
-    raw.send(frame(Opcode::Continuation, b"")).await;
-    assert_eq!(raw.frame().await, Frame::whole(Opcode::Binary, b""));
-}
-
-#[tokio::test]
-async fn c8_a_character_may_be_split_between_fragments() {
-    let (_server, mut raw) = commander().await;
-    let bytes = "ö€😀".as_bytes();
-    let (last, firsts) = bytes.split_last().expect("there are bytes");
-    for (index, byte) in firsts.iter().enumerate() {
-        let opcode = if index == 0 {
-            Opcode::Text
-        } else {
-            Opcode::Continuation
-        };
-        raw.send(frame(opcode, &[*byte]).unfinished()).await;
-    }
-    raw.send(frame(Opcode::Continuation, &[*last])).await;
-    assert_eq!(raw.frame().await, Frame::whole(Opcode::Text, bytes));
-}
-
-#[tokio::test]
-async fn c8_control_frames_may_come_between_fragments() {
-    let (_server, mut raw) = commander().await;
-    raw.send(frame(Opcode::Text, b"a").unfinished()).await;
-    raw.send(frame(Opcode::Ping, b"between")).await;
-    assert_eq!(raw.frame().await, Frame::whole(Opcode::Pong, b"between"));
-    raw.send(frame(Opcode::Pong, b"unasked")).await;
-    raw.send(frame(Opcode::Continuation, b"b")).await;
-    assert_eq!(raw.frame().await, Frame::whole(Opcode::Text, b"ab"));
-
-    raw.send(frame(Opcode::Text, b"never finished").unfinished())
-        .await;
-    raw.send(frame(Opcode::Close, &1000_u16.to_be_bytes()))
-        .await;
-    assert_eq!(raw.frame().await.close().0, 1000);
-}
-
-#[tokio::test]
 async fn c8_text_that_is_not_utf8_is_1007() {
     let overlong = b"\xc0\xaf";
     let surrogate = b"\xed\xa0\x80";
@@ -230,6 +178,14 @@ async fn c8_frames_that_no_client_may_send_are_1002() {
             frame(Opcode::Close, b"\x03").bytes(),
         ),
     ];
+    sequences.push((
+        "a length of 5 in the form of 126",
+        b"\x81\xfe\0\x05\0\0\0\0hello".to_vec(),
+    ));
+    sequences.push((
+        "a length of 5 in the form of 65536",
+        b"\x81\xff\0\0\0\0\0\0\0\x05\0\0\0\0hello".to_vec(),
+    ));
     for opcode in [3, 4, 5, 6, 7, 11, 12, 13, 14, 15] {
         sequences.push((
             "a reserved opcode",
@@ -314,6 +270,38 @@ async fn c8_frames_after_a_close_frame_are_not_heard() {
 }
 
 #[tokio::test]
+async fn c8_what_came_before_a_frame_that_is_refused_is_answered() {
+    let (_server, mut raw) = commander().await;
+    let mut bytes = text(b"before");
+    bytes.extend(frame(Opcode::Ping, b"before").bytes());
+    bytes.extend(frame(Opcode::Text, b"hi").reserved(0x40).bytes());
+    bytes.extend(text(b"behind"));
+    bytes.extend(frame(Opcode::Ping, b"behind").bytes());
+    raw.write(&bytes).await;
+    assert_eq!(raw.frame().await, Frame::whole(Opcode::Text, b"before"));
+    assert_eq!(raw.frame().await, Frame::whole(Opcode::Pong, b"before"));
+    assert_eq!(raw.frame().await.close().0, 1002);
+    assert_eq!(raw.rest().await, b"");
+}
+
+#[tokio::test]
+async fn c8_the_reason_of_a_close_frame_is_text_of_123_bytes_at_most() {
+    let server = Server::with(&["commander"]).start();
+    let mut observer = observer(&server, "/commander").await;
+    let longest = "ö€😀 ".repeat(12) + "...";
+    for reason in ["", "bye", longest.as_str()] {
+        assert!(reason.len() <= 123);
+        let mut raw = Raw::upgraded(server.address(), "/commander").await;
+        next_event(&mut observer, "open").await;
+        let close = [&1000_u16.to_be_bytes()[..], reason.as_bytes()].concat();
+        raw.send(frame(Opcode::Close, &close)).await;
+        assert_eq!(raw.frame().await.close().0, 1000);
+        let event = next_event(&mut observer, "close").await;
+        assert_eq!(event["reason"], reason);
+    }
+}
+
+#[tokio::test]
 async fn c8_a_message_of_exactly_the_limit_is_taken() {
     let (_server, mut raw) = limited().await;
     for opcode in [Opcode::Text, Opcode::Binary] {
@@ -378,4 +366,27 @@ async fn c9_pings_are_answered_in_order_with_their_payload() {
         raw.send(frame(Opcode::Ping, payload)).await;
         assert_eq!(raw.frame().await, Frame::whole(Opcode::Pong, payload));
     }
+}
+
+#[tokio::test]
+async fn c9_many_pings_at_once_are_answered_all() {
+    let (_server, mut raw) = commander().await;
+    let pings: Vec<_> = (0..100)
+        .flat_map(|number: u32| frame(Opcode::Ping, &number.to_be_bytes()).bytes())
+        .collect();
+    raw.write(&pings).await;
+    for number in 0..100_u32 {
+        let pong = Frame::whole(Opcode::Pong, &number.to_be_bytes());
+        assert_eq!(raw.frame().await, pong);
+    }
+}
+
+#[tokio::test]
+async fn c9_pongs_that_nobody_asked_for_are_left_aside() {
+    let (_server, mut raw) = commander().await;
+    for payload in [&b""[..], b"unasked", &[0xff; 125]] {
+        raw.send(frame(Opcode::Pong, payload)).await;
+    }
+    raw.send(frame(Opcode::Ping, b"asked")).await;
+    assert_eq!(raw.frame().await, Frame::whole(Opcode::Pong, b"asked"));
 }

@@ -1,15 +1,32 @@
-//! From frames to messages: fragments put together within one bound.
+//! From frames to messages: fragments put together, and compressed ones inflated, within one bound.
 
 use fastwebsockets::OpCode;
 
 use super::decoder::{Header, ProtocolError};
+use crate::deflate::Inflater;
+use super::text::TextCheck;
 
-/// Puts the fragments of a message together. A message that comes in one frame never gets here.
+/// Puts the fragments of a message together. A message that comes in one frame, as it is, never gets here.
 pub(super) struct Assembler {
     max_message_bytes: usize,
     stage: Stage,
     text: bool,
+    check: TextCheck,
+    /// Whether the fragments are compressed.
+    deflated: bool,
     payload: Vec<u8>,
+    /// Inflates what is compressed; none when nothing may be.
+    inflater: Option<Box<Inflater>>,
+}
+
+/// How far the message in hand is when a fragment has been added.
+pub(super) enum Added {
+    /// It lacks fragments.
+    More,
+    /// Nothing is missing.
+    Whole,
+    /// So many bytes at the end of the fragment have still to be inflated, when others have had the thread.
+    Rest(usize),
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -23,44 +40,126 @@ enum Stage {
 }
 
 impl Assembler {
-    pub(super) fn new(max_message_bytes: usize) -> Self {
+    pub(super) fn new(max_message_bytes: usize, inflater: Option<Box<Inflater>>) -> Self {
         Self {
             max_message_bytes,
             stage: Stage::Empty,
             text: false,
+            check: TextCheck::default(),
+            deflated: false,
             payload: Vec::new(),
+            inflater,
         }
+    }
+
+    /// Whether messages may be compressed.
+    pub(super) fn inflates(&self) -> bool {
+        self.inflater.is_some()
     }
 
     /// Whether a frame with this header may come now. Asked before its payload is read, so that one that is too large
     /// is never held.
     pub(super) fn check(&self, header: &Header) -> Result<(), ProtocolError> {
         let begun = self.stage == Stage::Begun;
-        let held = match header.opcode {
-            OpCode::Continuation if begun => self.payload.len(),
+        let (held, deflated) = match header.opcode {
+            OpCode::Continuation if begun => (self.payload.len(), self.deflated),
             OpCode::Continuation => return Err(ProtocolError::StrayContinuation),
             OpCode::Text | OpCode::Binary if begun => return Err(ProtocolError::NestedMessage),
-            OpCode::Text | OpCode::Binary => 0,
+            OpCode::Text | OpCode::Binary => (0, header.deflated),
             OpCode::Close | OpCode::Ping | OpCode::Pong => return Ok(()),
         };
+        if let Some(inflater) = self.inflater.as_ref().filter(|_| deflated) {
+            // What it inflates to is measured as it does.
+            return match header.payload_len <= inflater.room() {
+                true => Ok(()),
+                false => Err(ProtocolError::MessageTooBig),
+            };
+        }
         match held.checked_add(header.payload_len) {
             Some(len) if len <= self.max_message_bytes => Ok(()),
             _ => Err(ProtocolError::MessageTooBig),
         }
     }
 
-    /// Adds a fragment that [`Assembler::check`] has let pass. Returns whether the message is whole.
-    pub(super) fn add(&mut self, header: &Header, payload: &[u8]) -> bool {
+    /// Whether the payload of this header is text as it stands, not compressed.
+    pub(super) fn is_text(&self, header: &Header) -> bool {
+        match header.opcode {
+            OpCode::Text => !header.deflated,
+            OpCode::Continuation => self.text && !self.deflated,
+            _ => false,
+        }
+    }
+
+    /// Looks at text that is not all there yet, from `from` in the payload of this header on, so that what is none is
+    /// refused before its end. The whole message is checked once more then.
+    pub(super) fn look_at(
+        &mut self,
+        header: &Header,
+        from: usize,
+        piece: &[u8],
+    ) -> Result<(), ProtocolError> {
+        if header.opcode == OpCode::Text && from == 0 {
+            self.check = TextCheck::default();
+        }
+        self.check.push(piece)
+    }
+
+    /// Adds a fragment that [`Assembler::check`] has let pass, of which [`Assembler::look_at`] has seen so much already.
+    pub(super) fn add(
+        &mut self,
+        header: &Header,
+        payload: &[u8],
+        seen: usize,
+    ) -> Result<Added, ProtocolError> {
         if header.opcode != OpCode::Continuation {
             self.text = header.opcode == OpCode::Text;
+            self.deflated = header.deflated;
+        }
+        if self.deflated {
+            if let Some(inflater) = &mut self.inflater {
+                inflater.announce(payload.len());
+            }
+            return self.inflate(header, payload);
+        }
+        if self.text && !header.fin {
+            self.look_at(header, seen, &payload[seen..])?;
         }
         self.payload.extend_from_slice(payload);
-        self.stage = if header.fin {
-            Stage::Whole
+        Ok(self.added(header))
+    }
+
+    /// Inflates a compressed fragment that is being added, or the rest of it.
+    pub(super) fn inflate(
+        &mut self,
+        header: &Header,
+        payload: &[u8],
+    ) -> Result<Added, ProtocolError> {
+        // There is one, or no header says that its message is compressed.
+        if let Some(inflater) = &mut self.inflater {
+            let inflated = inflater.inflate(payload, &mut self.payload)?;
+            if inflated < payload.len() {
+                return Ok(Added::Rest(payload.len() - inflated));
+            }
+            if header.fin {
+                inflater.finish(&mut self.payload)?;
+            }
+        }
+        Ok(self.added(header))
+    }
+
+    fn added(&mut self, header: &Header) -> Added {
+        if header.fin {
+            self.stage = Stage::Whole;
+            Added::Whole
         } else {
-            Stage::Begun
-        };
-        header.fin
+            self.stage = Stage::Begun;
+            Added::More
+        }
+    }
+
+    /// The memory that the fragments take, in bytes.
+    pub(super) fn held(&self) -> usize {
+        self.payload.capacity()
     }
 
     /// The message that is whole: whether it is text, and its payload.

@@ -6,12 +6,18 @@
 
 use fastwebsockets::OpCode;
 
+use crate::deflate::InflateError;
 use crate::hub::{CloseCode, MAX_CONTROL_PAYLOAD, is_sendable};
+
+/// The bit that says that a message is compressed, in the header of its first frame (RFC 7692, section 6).
+const RSV1: u8 = 0x40;
 
 /// What is known when a header has been read.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Header {
     pub(super) fin: bool,
+    /// Whether a compressed message begins with it (RFC 7692, section 6).
+    pub(super) deflated: bool,
     pub(super) opcode: OpCode,
     pub(super) payload_len: usize,
     mask: [u8; 4],
@@ -20,7 +26,7 @@ pub(super) struct Header {
 /// How a peer broke the protocol or a limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ProtocolError {
-    /// An extension's bit without an extension.
+    /// An extension's bit without an extension, or where the extension does not set it.
     #[error("Reserved bits are set")]
     ReservedBits,
     /// An opcode that means nothing.
@@ -53,6 +59,22 @@ pub enum ProtocolError {
     /// A message over `limits.max-message-bytes`.
     #[error("Message is too big")]
     MessageTooBig,
+    /// A compressed message that inflates to more than `sockets.compression-ratio` times its size.
+    #[error("Message inflates to too much")]
+    MessageTooDense,
+    /// A compressed message that cannot be inflated.
+    #[error("Invalid compressed data")]
+    InvalidDeflate,
+}
+
+impl From<InflateError> for ProtocolError {
+    fn from(error: InflateError) -> Self {
+        match error {
+            InflateError::Invalid => Self::InvalidDeflate,
+            InflateError::TooBig => Self::MessageTooBig,
+            InflateError::TooDense => Self::MessageTooDense,
+        }
+    }
 }
 
 impl ProtocolError {
@@ -60,21 +82,27 @@ impl ProtocolError {
     #[must_use]
     pub fn close_code(self) -> CloseCode {
         match self {
-            Self::InvalidText => CloseCode::InvalidPayload,
-            Self::MessageTooBig => CloseCode::MessageTooBig,
+            // RFC 7692 names no code for what cannot be inflated. It is not of the message's type, as text that is not UTF-8.
+            Self::InvalidText | Self::InvalidDeflate => CloseCode::InvalidPayload,
+            Self::MessageTooBig | Self::MessageTooDense => CloseCode::MessageTooBig,
             _ => CloseCode::ProtocolError,
         }
     }
 }
 
 impl Header {
-    /// The header at the front of `bytes` and its length; none while it is not all there.
-    pub(super) fn parse(bytes: &[u8]) -> Result<Option<(Self, usize)>, ProtocolError> {
+    /// The header at the front of `bytes` and its length; none while it is not all there. `deflate`: whether messages may
+    /// be compressed.
+    pub(super) fn parse(
+        bytes: &[u8],
+        deflate: bool,
+    ) -> Result<Option<(Self, usize)>, ProtocolError> {
         let &[first, second, ref rest @ ..] = bytes else {
             return Ok(None);
         };
         let fin = first & 0x80 != 0;
-        if first & 0x70 != 0 {
+        let reserved = first & 0x70;
+        if reserved != 0 && !(reserved == RSV1 && deflate && matches!(first & 0x0f, 1 | 2)) {
             return Err(ProtocolError::ReservedBits);
         }
         let opcode = OpCode::try_from(first & 0x0f).map_err(|_| ProtocolError::UnknownOpcode)?;
@@ -109,6 +137,7 @@ impl Header {
         };
         let header = Self {
             fin,
+            deflated: reserved != 0,
             opcode,
             payload_len: usize::try_from(payload_len).map_err(|_| ProtocolError::MessageTooBig)?,
             mask,
@@ -116,9 +145,11 @@ impl Header {
         Ok(Some((header, bytes.len() - rest.len())))
     }
 
-    /// Unmasks the payload of this header's frame, where it is.
-    pub(super) fn unmask(&self, payload: &mut [u8]) {
-        fastwebsockets::unmask(payload, self.mask);
+    /// Unmasks the payload of this header's frame, where it is, from the byte `from` on.
+    pub(super) fn unmask(&self, payload: &mut [u8], from: usize) {
+        let mut mask = self.mask;
+        mask.rotate_left(from % 4);
+        fastwebsockets::unmask(&mut payload[from..], mask);
     }
 }
 
@@ -143,7 +174,7 @@ mod tests {
     use super::*;
 
     fn header(bytes: &[u8]) -> Result<Option<(Header, usize)>, ProtocolError> {
-        Header::parse(bytes)
+        Header::parse(bytes, false)
     }
 
     #[test]
@@ -161,9 +192,12 @@ mod tests {
             }
             let (found, len) = header(whole).unwrap().unwrap();
             assert_eq!((found.payload_len, len), (payload_len, whole.len()));
-            let mut payload = *b"igohn";
-            found.unmask(&mut payload);
-            assert_eq!(&payload, b"hello");
+            for from in 0..=5 {
+                let mut payload = *b"igohn";
+                payload[..from].copy_from_slice(&b"hello"[..from]);
+                found.unmask(&mut payload, from);
+                assert_eq!(&payload, b"hello");
+            }
         }
     }
 
@@ -191,6 +225,38 @@ mod tests {
         ] {
             assert_eq!(header(bytes).unwrap_err(), error, "{bytes:?}");
         }
+    }
+
+    #[test]
+    fn c8_the_bit_of_compression_stands_where_a_compressed_message_begins_and_nowhere_else() {
+        for (first, good) in [
+            (0xc1, true),
+            (0xc2, true),
+            (0x41, true),
+            (0xc0, false),
+            (0x40, false),
+            (0xc8, false),
+            (0xc9, false),
+            (0xca, false),
+            (0xe1, false),
+            (0xd1, false),
+            (0xa1, false),
+        ] {
+            let bytes = [first, 0x80, 0, 0, 0, 0];
+            let deflated =
+                |deflate| Header::parse(&bytes, deflate).map(|found| found.unwrap().0.deflated);
+            let refused = Err(ProtocolError::ReservedBits);
+            assert_eq!(
+                deflated(true),
+                if good { Ok(true) } else { refused },
+                "{first:x}"
+            );
+            assert_eq!(deflated(false), refused, "{first:x}");
+        }
+        let plain = Header::parse(&[0x81, 0x80, 0, 0, 0, 0], true)
+            .unwrap()
+            .unwrap();
+        assert!(!plain.0.deflated);
     }
 
     #[test]

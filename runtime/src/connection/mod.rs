@@ -7,6 +7,7 @@ mod assembler;
 mod decoder;
 mod pace;
 mod reader;
+mod text;
 mod writer;
 
 use std::future::{Future, poll_fn};
@@ -20,8 +21,9 @@ use tokio::time::timeout;
 
 pub use self::decoder::ProtocolError;
 use self::pace::Pace;
-use self::reader::{Incoming, Reader};
+pub use self::reader::{Incoming, Reader};
 use crate::config::{Limits, Timeouts};
+use crate::deflate::{Inflater, Side};
 use crate::hub::{self, CloseCode, Frame, Next, Socket, State};
 use crate::message::{CloseEvent, Message};
 use crate::namespace::{HandlerFailed, Namespace};
@@ -32,6 +34,7 @@ pub struct Settings {
     max_message_bytes: usize,
     messages_per_second: u32,
     close_timeout: Duration,
+    inflating: Option<(Side, u32)>,
 }
 
 impl Settings {
@@ -42,7 +45,25 @@ impl Settings {
             max_message_bytes: limits.max_message_bytes,
             messages_per_second: limits.socket_messages_per_second,
             close_timeout: timeouts.close(),
+            inflating: None,
         }
+    }
+
+    /// The same, for a client that compresses as agreed: a message may inflate to `ratio` times its size.
+    #[must_use]
+    pub fn inflating(mut self, client: Side, ratio: u32) -> Self {
+        self.inflating = Some((client, ratio));
+        self
+    }
+
+    fn inflater(&self) -> Option<Box<Inflater>> {
+        let (client, ratio) = self.inflating?;
+        let ratio = usize::try_from(ratio).unwrap_or(usize::MAX);
+        Some(Box::new(Inflater::new(
+            client,
+            self.max_message_bytes,
+            ratio,
+        )))
     }
 }
 
@@ -59,7 +80,12 @@ pub async fn serve(
     settings: Settings,
 ) {
     let mut conversation = Conversation {
-        reader: Reader::new(read, received, settings.max_message_bytes),
+        reader: Reader::new(
+            read,
+            received,
+            settings.max_message_bytes,
+            settings.inflater(),
+        ),
         pace: Pace::new(settings.messages_per_second),
         namespace: &namespace,
         socket: &socket,

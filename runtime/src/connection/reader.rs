@@ -12,9 +12,11 @@ use std::pin::pin;
 
 use fastwebsockets::OpCode;
 use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::task::yield_now;
 
-use super::assembler::Assembler;
+use super::assembler::{Added, Assembler};
 use super::decoder::{Header, ProtocolError, parse_close};
+use crate::deflate::Inflater;
 use crate::message::Message;
 
 /// How much is asked of the operating system at once, at least. Some hundred small messages.
@@ -25,9 +27,13 @@ thread_local! {
 }
 
 /// What a peer sends.
-pub(super) enum Incoming<'a> {
+#[derive(Debug, PartialEq, Eq)]
+pub enum Incoming<'a> {
+    /// A whole message.
     Message(Message<'a>),
+    /// A ping and its payload.
     Ping(&'a [u8]),
+    /// A pong, whatever is in it.
     Pong,
     /// A close frame: the code, when there is one, and the reason.
     Close(Option<u16>, String),
@@ -45,36 +51,53 @@ enum Taken {
     End,
 }
 
-pub(super) struct Reader<R> {
+/// Reads what a peer sends from a stream, within a limit.
+pub struct Reader<R> {
     stream: R,
     buffer: Vec<u8>,
     /// Up to where the buffer has been taken out.
     taken: usize,
-    /// The header whose payload is being waited for.
-    header: Option<Header>,
+    /// The header whose payload is being waited for, and how much of that has been unmasked and looked at.
+    waiting: Option<(Header, usize)>,
     assembler: Assembler,
+    /// A compressed frame that is not inflated to its end, and where the rest of it is.
+    unfinished: Option<(Header, Range<usize>)>,
 }
 
 impl<R: AsyncRead + Unpin> Reader<R> {
-    /// A reader for a stream of which `received` has been read already.
-    pub(super) fn new(stream: R, received: Vec<u8>, max_message_bytes: usize) -> Self {
+    /// A reader for a stream of which `received` has been read already. A message may have so many bytes. Without an
+    /// inflater nothing may be compressed.
+    #[must_use]
+    pub fn new(
+        stream: R,
+        received: Vec<u8>,
+        max_message_bytes: usize,
+        inflater: Option<Box<Inflater>>,
+    ) -> Self {
         Self {
             stream,
             buffer: received,
             taken: 0,
-            header: None,
-            assembler: Assembler::new(max_message_bytes),
+            waiting: None,
+            assembler: Assembler::new(max_message_bytes, inflater),
+            unfinished: None,
         }
     }
 
     /// What comes next. Cancel-safe.
-    pub(super) async fn next(&mut self) -> Result<Incoming<'_>, ProtocolError> {
+    ///
+    /// # Errors
+    /// The peer breaks the protocol or the limit. Nothing can be read behind that.
+    pub async fn next(&mut self) -> Result<Incoming<'_>, ProtocolError> {
         self.assembler.release();
         let taken = loop {
             if let Some(taken) = self.take()? {
                 break taken;
             }
-            if !matches!(self.read().await, Ok(1..)) {
+            if self.unfinished.is_some() {
+                // Others have the thread between two pieces of a large message.
+                yield_now().await;
+            } else if !matches!(self.read().await, Ok(1..)) {
                 break Taken::End;
             }
         };
@@ -96,45 +119,88 @@ impl<R: AsyncRead + Unpin> Reader<R> {
         })
     }
 
-    /// What comes next, as far as it has been read.
+    /// What comes next, as far as it has been read and inflated.
     fn take(&mut self) -> Result<Option<Taken>, ProtocolError> {
         loop {
-            let header = match self.header {
-                Some(header) => header,
+            let (header, payload, added) = match self.unfinished.take() {
+                Some((header, rest)) => {
+                    let added = self
+                        .assembler
+                        .inflate(&header, &self.buffer[rest.clone()])?;
+                    (header, rest, added)
+                }
                 None => {
-                    let Some((header, len)) = Header::parse(&self.buffer[self.taken..])? else {
+                    let Some((header, payload, seen)) = self.take_frame()? else {
                         return Ok(None);
                     };
-                    self.assembler.check(&header)?;
-                    self.taken += len;
-                    header
+                    match header.opcode {
+                        OpCode::Ping => return Ok(Some(Taken::Ping(payload))),
+                        OpCode::Pong => return Ok(Some(Taken::Pong)),
+                        OpCode::Close => return Ok(Some(Taken::Close(payload))),
+                        OpCode::Text | OpCode::Binary if header.fin && !header.deflated => {
+                            let text = header.opcode == OpCode::Text;
+                            return Ok(Some(Taken::Message { text, payload }));
+                        }
+                        OpCode::Text | OpCode::Binary | OpCode::Continuation => {}
+                    }
+                    let added =
+                        self.assembler
+                            .add(&header, &self.buffer[payload.clone()], seen)?;
+                    (header, payload, added)
                 }
             };
-            let end = self.taken + header.payload_len;
-            if end > self.buffer.len() {
-                self.header = Some(header);
-                return Ok(None);
-            }
-            self.header = None;
-            let payload = self.taken..end;
-            self.taken = end;
-            header.unmask(&mut self.buffer[payload.clone()]);
-            return Ok(Some(match header.opcode {
-                OpCode::Ping => Taken::Ping(payload),
-                OpCode::Pong => Taken::Pong,
-                OpCode::Close => Taken::Close(payload),
-                OpCode::Text | OpCode::Binary if header.fin => Taken::Message {
-                    text: header.opcode == OpCode::Text,
-                    payload,
-                },
-                OpCode::Text | OpCode::Binary | OpCode::Continuation => {
-                    if !self.assembler.add(&header, &self.buffer[payload]) {
-                        continue;
-                    }
-                    Taken::Assembled
+            match added {
+                Added::More => {}
+                Added::Whole => return Ok(Some(Taken::Assembled)),
+                Added::Rest(bytes) => {
+                    self.unfinished = Some((header, payload.end - bytes..payload.end));
+                    return Ok(None);
                 }
-            }));
+            }
         }
+    }
+
+    /// The next frame, when all of it has been read, where its unmasked payload is, and how much of that has been looked
+    /// at before.
+    fn take_frame(&mut self) -> Result<Option<(Header, Range<usize>, usize)>, ProtocolError> {
+        let (header, seen) = match self.waiting {
+            Some(waiting) => waiting,
+            None => {
+                let inflates = self.assembler.inflates();
+                let Some((header, len)) = Header::parse(&self.buffer[self.taken..], inflates)?
+                else {
+                    return Ok(None);
+                };
+                self.assembler.check(&header)?;
+                self.taken += len;
+                (header, 0)
+            }
+        };
+        let end = self.taken + header.payload_len;
+        if end > self.buffer.len() {
+            let seen = self.look_at(&header, seen)?;
+            self.waiting = Some((header, seen));
+            return Ok(None);
+        }
+        self.waiting = None;
+        let payload = self.taken..end;
+        self.taken = end;
+        header.unmask(&mut self.buffer[payload.clone()], seen);
+        Ok(Some((header, payload, seen)))
+    }
+
+    /// Looks at what there is of a text whose frame is not all there, so that a peer need not send to its end what is
+    /// none. Returns how much of the payload has been seen. As long as there is more to read it looks at nothing: most
+    /// of what is in several pieces is whole a moment later, and would be checked twice.
+    fn look_at(&mut self, header: &Header, seen: usize) -> Result<usize, ProtocolError> {
+        let read_all_there_was = self.buffer.len() < self.buffer.capacity();
+        if !read_all_there_was || !self.assembler.is_text(header) {
+            return Ok(seen);
+        }
+        let payload = &mut self.buffer[self.taken..];
+        header.unmask(payload, seen);
+        self.assembler.look_at(header, seen, &payload[seen..])?;
+        Ok(payload.len())
     }
 
     async fn read(&mut self) -> io::Result<usize> {
@@ -143,10 +209,10 @@ impl<R: AsyncRead + Unpin> Reader<R> {
         let Self {
             stream,
             buffer,
-            header,
+            waiting,
             ..
         } = self;
-        let payload_len = header.map_or(0, |header| header.payload_len);
+        let payload_len = waiting.map_or(0, |(header, _)| header.payload_len);
         poll_fn(|cx| {
             if buffer.is_empty() {
                 // One that is given back first, so that there is one spare and not two.
@@ -165,9 +231,16 @@ impl<R: AsyncRead + Unpin> Reader<R> {
         .await
     }
 
+    /// The memory that it holds, in bytes: what has come and has not been taken out, and the fragments of a message. A
+    /// connection that waits for nothing holds none.
+    #[must_use]
+    pub fn held(&self) -> usize {
+        self.buffer.capacity() + self.assembler.held()
+    }
+
     /// Reads and throws away what still comes, until the peer closes its side.
     pub(super) async fn discard(&mut self) {
-        self.header = None;
+        self.waiting = None;
         loop {
             self.taken = self.buffer.len();
             if !matches!(self.read().await, Ok(1..)) {

@@ -9,6 +9,11 @@ use crate::quota::Hold;
 /// The largest payload of a ping, pong or close frame (RFC 6455, section 5.5).
 pub const MAX_CONTROL_PAYLOAD: usize = 125;
 
+/// The bit of a header's first byte that says that it is the last frame of its message, as each here is.
+const FIN: u8 = 0x80;
+/// The one that says that the message is compressed (RFC 7692, section 6).
+const RSV1: u8 = 0x40;
+
 /// A whole unmasked WebSocket frame, header and payload. Cloning it copies a pointer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Frame(Bytes);
@@ -58,21 +63,54 @@ impl Frame {
             Message::Text(_) => OpCode::Text,
             Message::Binary(_) => OpCode::Binary,
         };
-        Self::encode(opcode, &[message.payload()])
+        Self::encode(FIN | opcode as u8, &[message.payload()])
     }
 
     /// The same; what it holds is let go with the last copy of the frame.
     #[must_use]
     pub fn held(message: Message<'_>, hold: Hold) -> Self {
-        let bytes = Self::message(message).0;
-        Self(Bytes::from_owner(Held { bytes, _hold: hold }))
+        Self::message(message).holding(hold)
+    }
+
+    /// The same frame, with something to let go with its last copy.
+    #[must_use]
+    pub(super) fn holding(self, hold: Hold) -> Self {
+        let held = Held {
+            bytes: self.0,
+            _hold: hold,
+        };
+        Self(Bytes::from_owner(held))
+    }
+
+    /// The frame of a compressed message. `opcode` is what [`Frame::uncompressed`] has given.
+    #[must_use]
+    pub(super) fn compressed(opcode: u8, payload: &[u8]) -> Self {
+        Self::encode(FIN | RSV1 | opcode, &[payload])
+    }
+
+    /// The opcode and the payload of the frame of a message; none when it is another, or compressed.
+    #[must_use]
+    pub(super) fn uncompressed(&self) -> Option<(u8, &[u8])> {
+        let &[first, length, ref rest @ ..] = &*self.0 else {
+            return None;
+        };
+        let opcode = first & !FIN;
+        if opcode != OpCode::Text as u8 && opcode != OpCode::Binary as u8 {
+            return None;
+        }
+        let extended = match length {
+            126 => 2,
+            127 => 8,
+            _ => 0,
+        };
+        Some((opcode, rest.get(extended..)?))
     }
 
     /// A ping. The payload is cut to 125 bytes.
     #[must_use]
     pub fn ping(payload: &[u8]) -> Self {
         Self::encode(
-            OpCode::Ping,
+            FIN | OpCode::Ping as u8,
             &[&payload[..payload.len().min(MAX_CONTROL_PAYLOAD)]],
         )
     }
@@ -81,7 +119,7 @@ impl Frame {
     #[must_use]
     pub fn pong(payload: &[u8]) -> Self {
         Self::encode(
-            OpCode::Pong,
+            FIN | OpCode::Pong as u8,
             &[&payload[..payload.len().min(MAX_CONTROL_PAYLOAD)]],
         )
     }
@@ -90,13 +128,16 @@ impl Frame {
     #[must_use]
     pub fn close(code: Option<u16>, reason: &str) -> Self {
         let Some(code) = code else {
-            return Self::encode(OpCode::Close, &[]);
+            return Self::encode(FIN | OpCode::Close as u8, &[]);
         };
         let reason = &reason[..reason.floor_char_boundary(MAX_CONTROL_PAYLOAD - 2)];
-        Self::encode(OpCode::Close, &[&code.to_be_bytes(), reason.as_bytes()])
+        Self::encode(
+            FIN | OpCode::Close as u8,
+            &[&code.to_be_bytes(), reason.as_bytes()],
+        )
     }
 
-    fn encode(opcode: OpCode, parts: &[&[u8]]) -> Self {
+    fn encode(first: u8, parts: &[&[u8]]) -> Self {
         let len: usize = parts.iter().map(|part| part.len()).sum();
         // Exactly as much as is needed: so it is one allocation, and stays one while there is one receiver.
         let header = match len {
@@ -105,7 +146,7 @@ impl Frame {
             _ => 10,
         };
         let mut bytes = BytesMut::with_capacity(header + len);
-        bytes.put_u8(0x80 | opcode as u8);
+        bytes.put_u8(first);
         // The match guarantees that each length fits.
         match len {
             0..=125 => bytes.put_u8(len as u8),
@@ -163,6 +204,28 @@ mod tests {
             let bytes = bytes.as_bytes();
             assert_eq!(bytes[..header.len()], header, "length {len}");
             assert_eq!(bytes[header.len()..], payload, "length {len}");
+        }
+    }
+
+    #[test]
+    fn only_messages_are_compressed_and_only_once() {
+        for len in [0, 125, 126, 0x1_0000] {
+            let payload = vec![7; len];
+            let plain = Frame::message(Message::Binary(&payload));
+            assert_eq!(plain.uncompressed(), Some((2, &payload[..])), "{len}");
+            let compressed = Frame::compressed(2, &payload);
+            assert_eq!(compressed.as_bytes()[0], 0xc2);
+            assert_eq!(compressed.as_bytes()[1..], plain.as_bytes()[1..]);
+            assert_eq!(compressed.uncompressed(), None);
+        }
+        let text = Frame::message(Message::Text("hi"));
+        assert_eq!(text.uncompressed(), Some((1, &b"hi"[..])));
+        for control in [
+            Frame::ping(b"hi"),
+            Frame::pong(b"hi"),
+            Frame::close(Some(1000), "hi"),
+        ] {
+            assert_eq!(control.uncompressed(), None);
         }
     }
 

@@ -4,6 +4,7 @@
 //! and it queues encoded frames in outboxes, which are written when the turn of whoever queued them ends. Nothing here
 //! waits, and no lock is held while anybody else's code runs.
 
+mod compression;
 mod frame;
 mod namespace;
 mod outbox;
@@ -11,6 +12,7 @@ mod socket;
 mod turn;
 mod wire;
 
+pub use compression::Compressor;
 pub use frame::{CloseCode, Frame, MAX_CONTROL_PAYLOAD, is_sendable};
 pub use namespace::{Audience, JoinError, Leaving, Namespace};
 pub use outbox::{Accepted, Next, Outbox, SendError, State};

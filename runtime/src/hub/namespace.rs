@@ -8,6 +8,7 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use indexmap::IndexMap;
 use slab::Slab;
 
+use super::compression::Shared;
 use super::{CloseCode, Frame, Socket};
 use crate::config::Limits;
 use crate::ids::SocketId;
@@ -324,11 +325,12 @@ impl Namespace {
             Audience::Everybody => (Some(&members.sockets), None),
             Audience::Room { name, except } => (members.of(name), except),
         };
+        let mut shared = Shared::new(frame);
         let mut addressed = 0;
         for (id, socket) in sockets.into_iter().flatten() {
             if Some(*id) != except {
                 // A socket that does not take it is closed for it, and its own connection sees to the rest.
-                let _ = socket.send(frame.clone());
+                let _ = socket.send_shared(&mut shared);
                 addressed += 1;
             }
         }

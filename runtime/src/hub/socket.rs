@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
+use super::compression::{Compressor, Shared};
 use super::outbox::{Accepted, Outbox, SendError};
 use super::{CloseCode, Frame, Wire, turn};
 use crate::ids::SocketId;
@@ -13,6 +14,8 @@ pub struct Socket {
     remote: IpAddr,
     values: Mutex<Option<Arc<str>>>,
     outbox: Outbox,
+    /// Compresses what is sent, when the peer can inflate it.
+    compressor: Option<Box<Compressor>>,
     pub(super) left: OnceLock<Vec<Arc<str>>>,
 }
 
@@ -32,8 +35,16 @@ impl Socket {
             remote,
             values: Mutex::new(values),
             outbox: Outbox::new(outbox_capacity, wire),
+            compressor: None,
             left: OnceLock::new(),
         }
+    }
+
+    /// The same, with what compresses the messages to its peer.
+    #[must_use]
+    pub fn compressing(mut self, compressor: Compressor) -> Self {
+        self.compressor = Some(Box::new(compressor));
+        self
     }
 
     /// Its id.
@@ -73,6 +84,21 @@ impl Socket {
     /// # Errors
     /// See [`Outbox::send`].
     pub fn send(self: &Arc<Self>, frame: Frame) -> Result<(), SendError> {
+        match &self.compressor {
+            None => self.queue(frame),
+            Some(compressor) => compressor.send(frame, |frame| self.queue(frame)),
+        }
+    }
+
+    /// The same with a frame that goes to others too.
+    pub(super) fn send_shared(self: &Arc<Self>, shared: &mut Shared<'_>) -> Result<(), SendError> {
+        match &self.compressor {
+            None => self.queue(shared.frame().clone()),
+            Some(compressor) => compressor.send_shared(shared, |frame| self.queue(frame)),
+        }
+    }
+
+    fn queue(self: &Arc<Self>, frame: Frame) -> Result<(), SendError> {
         if self.outbox.send(frame)? == Accepted::ToBeFlushed {
             turn::flush_at_the_end(self);
         }

@@ -12,8 +12,10 @@ use tokio::net::TcpStream;
 use super::Server;
 use super::dispatch::Caller;
 use super::respond::{self, Answer};
+use crate::config::{Compression, SlowConsumer};
 use crate::connection;
-use crate::hub::Socket;
+use crate::deflate::{self, Agreement};
+use crate::hub::{Compressor, Socket};
 use crate::ids::SocketId;
 use crate::namespace::Namespace;
 use crate::quota::Held;
@@ -56,7 +58,11 @@ pub(super) fn upgrade(
         }
     }
     let limits = &namespace.settings().limits;
-    let settings = connection::Settings::new(limits, &server.timeouts);
+    let mut settings = connection::Settings::new(limits, &server.timeouts);
+    let agreed = agree_on_compression(namespace, request.headers(), answer.headers_mut());
+    if let Some((agreement, compression)) = &agreed {
+        settings = settings.inflating(agreement.client, compression.ratio);
+    }
     let capacity = limits.outbox_bytes;
     let namespace = namespace.clone();
     tokio::spawn(async move {
@@ -68,16 +74,36 @@ pub(super) fn upgrade(
         };
         let (read, write) = stream.into_split();
         let wire = Arc::new(write);
-        let socket = Arc::new(Socket::new(
-            id,
-            caller.remote,
-            values,
-            capacity,
-            wire.clone(),
-        ));
+        let mut socket = Socket::new(id, caller.remote, values, capacity, wire.clone());
+        if let Some((agreement, compression)) = agreed {
+            let account = namespace.sockets().account().clone();
+            let compressor = Compressor::new(agreement.server, compression.threshold, account);
+            socket = socket.compressing(compressor);
+        }
+        let socket = Arc::new(socket);
         connection::serve(read, received, wire, namespace, socket, settings).await;
     });
     Ok(answer)
+}
+
+/// What namespace and client agree on about compressing messages, which the answer says; none when one of them does not
+/// want to.
+fn agree_on_compression(
+    namespace: &Namespace,
+    request: &HeaderMap,
+    answer: &mut HeaderMap,
+) -> Option<(Agreement, Compression)> {
+    let settings = &namespace.settings().sockets;
+    let compression = settings.compression()?;
+    // Whatever refers to a message is lost with it.
+    let refers_back = settings.slow_consumer != SlowConsumer::DropOldest;
+    let offers = request.get_all(header::SEC_WEBSOCKET_EXTENSIONS).iter();
+    let offers = offers.filter_map(|value| value.to_str().ok());
+    let (agreement, text) = deflate::negotiate(offers, &compression, refers_back)?;
+    // It consists of words and numbers, and so is a header's value.
+    let value = HeaderValue::from_str(&text).ok()?;
+    answer.insert(header::SEC_WEBSOCKET_EXTENSIONS, value);
+    Some((agreement, compression))
 }
 
 /// The TCP connection behind an upgrade and what was read of it behind the request; none when it broke.

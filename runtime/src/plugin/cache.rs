@@ -94,17 +94,12 @@ impl Cache {
 
     fn store(&self, folder: &Path, path: &Path, code: &[u8]) -> io::Result<()> {
         let unfinished = path.with_extension(format!("{}.unfinished", std::process::id()));
-        let mut file = File::options()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(0o600)
-            .open(&unfinished)?;
-        file.write_all(blake3::hash(code).as_bytes())?;
-        file.write_all(code)?;
-        drop(file);
-        fs::rename(&unfinished, path)?;
-        self.evict(folder, path)
+        let written = write(&unfinished, code).and_then(|()| fs::rename(&unfinished, path));
+        if written.is_err() {
+            // A disk that is full needs the room.
+            let _ = fs::remove_file(&unfinished);
+        }
+        written.and_then(|()| self.evict(folder, path))
     }
 
     /// Deletes what was not used for longest until the rest is within the bound. What was just stored stays.
@@ -129,6 +124,18 @@ impl Cache {
         }
         Ok(())
     }
+}
+
+/// Writes code behind its hash, for its owner alone.
+fn write(path: &Path, code: &[u8]) -> io::Result<()> {
+    let mut file = File::options()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(path)?;
+    file.write_all(blake3::hash(code).as_bytes())?;
+    file.write_all(code)
 }
 
 /// Makes the folder, and checks that nobody else can put anything into it.

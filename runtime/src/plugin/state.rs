@@ -176,13 +176,18 @@ impl State {
     }
 }
 
-/// Replaces a file as a whole: a crash leaves the old one or the new one.
+/// Replaces a file as a whole: a crash leaves the old one or the new one. A disk that is full gets back what was written.
 fn write(file: &Path, content: &[u8]) -> io::Result<()> {
     let unfinished = file.with_extension("unfinished");
-    let mut written = fs::File::create(&unfinished)?;
-    written.write_all(content)?;
-    written.sync_all()?;
-    fs::rename(unfinished, file)
+    let written = fs::File::create(&unfinished).and_then(|mut written| {
+        written.write_all(content)?;
+        written.sync_all()
+    });
+    let replaced = written.and_then(|()| fs::rename(&unfinished, file));
+    if replaced.is_err() {
+        let _ = fs::remove_file(&unfinished);
+    }
+    replaced
 }
 
 #[cfg(test)]

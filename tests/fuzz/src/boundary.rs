@@ -5,7 +5,6 @@
 //! The guest is loaded anew for each input, and what is kept in the store stays: it is of the whole run.
 
 mod client;
-mod world;
 
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -19,7 +18,7 @@ use tulpar_runtime::quota::Held;
 use tulpar_runtime::ulak::Served;
 
 use self::client::{Client, Peer, neighbour};
-use self::world::World;
+use crate::world::World;
 use crate::{Seen, Target, kind};
 
 pub(crate) const TARGET: Target = Target {
@@ -119,7 +118,7 @@ const SLACK: Duration = Duration::from_secs(10);
 /// Events of one input.
 const MAX_EVENTS: usize = 32;
 
-static WORLD: LazyLock<Mutex<World>> = LazyLock::new(|| Mutex::new(World::new()));
+static WORLD: LazyLock<Mutex<World>> = LazyLock::new(|| Mutex::new(World::with("driven")));
 
 /// Has the guest make the calls that the bytes say, and checks after each event that all is as it should be.
 pub fn boundary(bytes: &[u8]) -> Seen {

@@ -9,12 +9,17 @@ mod configuration;
 mod descriptor;
 pub mod drive;
 mod frames;
+mod handshake;
 pub mod mutate;
+mod reader;
 mod section;
+mod world;
 
 pub use boundary::boundary;
 pub use configuration::configuration;
 pub use descriptor::descriptor;
+pub use handshake::handshake;
+pub use reader::reader;
 pub use section::section;
 
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -33,11 +38,13 @@ pub struct Target {
 }
 
 /// All targets.
-pub const TARGETS: [Target; 4] = [
+pub const TARGETS: [Target; 6] = [
     section::TARGET,
     descriptor::TARGET,
     configuration::TARGET,
     boundary::TARGET,
+    reader::TARGET,
+    handshake::TARGET,
 ];
 
 /// A message as a number, the same for messages of one kind: what is quoted in it and its numbers do not count.

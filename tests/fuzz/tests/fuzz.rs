@@ -26,3 +26,13 @@ fn configuration() {
 fn boundary() {
     run("boundary");
 }
+
+#[test]
+fn reader() {
+    run("reader");
+}
+
+#[test]
+fn handshake() {
+    run("handshake");
+}

@@ -1,4 +1,4 @@
-//! What all inputs have in common: the host with the guest's code, its limits and its store.
+//! What all inputs of a target have in common: the host with a guest's code, its limits and its store.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -12,6 +12,9 @@ use tulpar_runtime::plugin::compile::Compiler;
 use tulpar_runtime::plugin::describe::Loaded;
 use tulpar_runtime::plugin::load::{Content, load};
 use tulpar_runtime::ulak::Ulak;
+
+/// The name of the host's threads.
+pub const THREAD: &str = "host";
 
 fn limits() -> Limits {
     Limits {
@@ -42,11 +45,12 @@ fn quotas() -> Quotas {
     }
 }
 
-/// What all inputs have in common.
+/// What all inputs of a target have in common.
 pub struct World {
     pub runtime: Runtime,
     shared: Arc<Shared>,
     pub ulak: Arc<Ulak>,
+    name: &'static str,
     guest: Content,
     pub limits: Limits,
     /// As long as somebody has loaded the guest, nobody compiles it again.
@@ -54,7 +58,8 @@ pub struct World {
 }
 
 impl World {
-    pub fn new() -> Self {
+    /// A host with this guest.
+    pub fn with(name: &'static str) -> Self {
         let memory = Path::new("/dev/shm");
         // In memory where there is some: what is kept is to be forgotten, and each change would wait for the disk.
         let folder = match memory.is_dir() {
@@ -74,7 +79,11 @@ impl World {
             plugin: [("acme/driven".to_owned(), given)].into(),
             ..Config::default()
         };
-        let runtime = Runtime::new().expect("the runtime starts");
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .enable_all()
+            .thread_name(THREAD)
+            .build()
+            .expect("the runtime starts");
         let ulak = Arc::new(Ulak::new(Arc::new(Local), false));
         let shared = {
             let _inside = runtime.enter();
@@ -86,12 +95,12 @@ impl World {
             )
         };
         let shared = shared.expect("the sandbox can be set up");
-        let file = tulpar_tests::guest_path("driven");
+        let file = tulpar_tests::guest_path(name);
         let (guest, keeper) = runtime.block_on(async {
             let guest = Content::read(&file, u64::MAX - 1).await;
             let guest = guest.unwrap_or_else(|refusal| panic!("{} {refusal}", file.display()));
-            let keeper = loaded(&shared, "keeper", &guest).await;
-            drop(loaded(&shared, "acme", &guest).await);
+            let keeper = loaded(&shared, "keeper", name, &guest).await;
+            drop(loaded(&shared, "acme", name, &guest).await);
             (guest, keeper)
         });
         // The stores are open and need no names any more; so nothing is left behind, however the run ends.
@@ -100,6 +109,7 @@ impl World {
             runtime,
             shared,
             ulak,
+            name,
             guest,
             limits: config.limits,
             _keeps_the_code: keeper,
@@ -108,14 +118,14 @@ impl World {
 
     /// The guest as a tenant's plugin, for the first time.
     pub async fn load(&self, tenant: &str) -> Loaded {
-        loaded(&self.shared, tenant, &self.guest).await
+        loaded(&self.shared, tenant, self.name, &self.guest).await
     }
 }
 
-async fn loaded(shared: &Arc<Shared>, tenant: &str, guest: &Content) -> Loaded {
+async fn loaded(shared: &Arc<Shared>, tenant: &str, name: &str, guest: &Content) -> Loaded {
     let id = PluginId {
         tenant: Some(tenant.to_owned()),
-        name: "driven".to_owned(),
+        name: name.to_owned(),
     };
     let loaded = load(shared, id, None, 1, guest).await;
     loaded.unwrap_or_else(|refusal| panic!("the guest {refusal}"))

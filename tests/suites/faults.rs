@@ -1,0 +1,416 @@
+//! What networks and machines do to a server: connections that are reset, peers that are gone, descriptors that run out,
+//! disks that are full. Rule V2. For longer, and more of it: `make soak`.
+
+use std::time::{Duration, Instant};
+
+use tulpar_tests::{
+    Client, Mould, Opcode, Raw, Server, SmallDisk, Value, become_served, connect, eventually,
+    frame, json, next_event, observer,
+};
+
+/// How many connections there are of each kind.
+const EACH: usize = 20;
+
+/// Waits until the server has no more descriptors open than `before`.
+async fn has_let_go(server: &Server, what: &str, before: usize) {
+    eventually(
+        &format!("the descriptors to be back ({what})"),
+        async || (server.descriptors() <= before).then_some(()),
+    )
+    .await;
+}
+
+fn has_not_panicked(server: &Server) {
+    let log = server.stderr.text();
+    assert!(!log.contains("panicked"), "{log}");
+}
+
+/// How many sockets there are, by the plugin and by the operator's list.
+async fn sockets(server: &Server, client: &mut Client) -> (usize, u64) {
+    let ids = client.ask(json!({ "do": "ids" })).await;
+    let ids = ids.as_array().expect("it is a list").len();
+    let listed = server.tulpar(&["plugins", "list", "--json"]);
+    let listed: Value = serde_json::from_str(&listed.expect("it lists")).expect("it is JSON");
+    let listed = listed[0]["sockets"].as_u64();
+    (ids, listed.expect("it is a number"))
+}
+
+/// How many sockets have opened and closed of which the observer has heard.
+async fn heard(observer: &mut Client) -> (usize, usize) {
+    let (mut opened, mut closed) = (0, 0);
+    observer.send(json!({ "do": "nothing" }).to_string()).await;
+    loop {
+        let message = observer.recv_json().await;
+        match message["event"].as_str() {
+            Some("open") => opened += 1,
+            Some("close") => closed += 1,
+            _ => return (opened, closed),
+        }
+    }
+}
+
+/// Where a connection is when it breaks.
+#[derive(Clone, Copy, Debug)]
+enum Moment {
+    BeforeTheRequest,
+    WithinTheRequest,
+    BehindTheRequest,
+    Open,
+    WithinAHeader,
+    WithinAFrame,
+    WithinAMessage,
+    WithinItsHandler,
+    WithAnswersUnread,
+    BehindItsCloseFrame,
+    BeforeItsCloseFrame,
+    WithinItsCloseFrame,
+    BehindBothCloseFrames,
+}
+
+use Moment::*;
+
+const MOMENTS: [Moment; 13] = [
+    BeforeTheRequest,
+    WithinTheRequest,
+    BehindTheRequest,
+    Open,
+    WithinAHeader,
+    WithinAFrame,
+    WithinAMessage,
+    WithinItsHandler,
+    WithAnswersUnread,
+    BehindItsCloseFrame,
+    BeforeItsCloseFrame,
+    WithinItsCloseFrame,
+    BehindBothCloseFrames,
+];
+
+impl Moment {
+    /// A connection that has come so far.
+    async fn reach(self, server: &Server) -> Raw {
+        const CLOSE: &[u8] = b"\x0f\xa0bye";
+        let request = Raw::upgrade_request("/commander");
+        let mut raw = match self {
+            BeforeTheRequest | WithinTheRequest | BehindTheRequest => {
+                Raw::connect(server.address()).await
+            }
+            _ => Raw::upgraded(server.address(), "/commander").await,
+        };
+        let text = |command: Value| frame(Opcode::Text, command.to_string().as_bytes()).bytes();
+        match self {
+            BeforeTheRequest | Open => (),
+            WithinTheRequest => raw.write(&request[..request.len() / 2]).await,
+            BehindTheRequest => raw.write(&request).await,
+            WithinAHeader => raw.write(&[0x81]).await,
+            WithinAFrame => raw.write(&frame(Opcode::Text, b"hello").bytes()[..8]).await,
+            WithinAMessage => raw.send(frame(Opcode::Text, b"hello").unfinished()).await,
+            WithinItsHandler => raw.write(&text(json!({ "do": "busy", "ms": 5 }))).await,
+            WithAnswersUnread => {
+                let flood = json!({ "do": "flood", "message": "x".repeat(60_000), "at_most": 100 });
+                raw.write(&text(flood)).await;
+                raw.frame().await;
+            }
+            BehindItsCloseFrame => raw.send(frame(Opcode::Close, CLOSE)).await,
+            BeforeItsCloseFrame | WithinItsCloseFrame => {
+                let close = json!({ "do": "close", "code": 4000, "reason": "" });
+                raw.write(&text(close)).await;
+                assert_eq!(raw.close_frame().await.0, 4000);
+                if let WithinItsCloseFrame = self {
+                    raw.write(&frame(Opcode::Close, CLOSE).bytes()[..5]).await;
+                }
+            }
+            BehindBothCloseFrames => {
+                raw.send(frame(Opcode::Close, CLOSE)).await;
+                assert_eq!(raw.close_frame().await.0, 4000);
+            }
+        }
+        raw
+    }
+}
+
+/// What is done with connections at each moment leaves nothing behind: each socket that opened has closed, once, and
+/// all that was taken is given back.
+async fn leaves_nothing_behind(config: &str, end: impl AsyncFn(Raw, &Server)) {
+    let server = Server::with(&["commander"]).config(config).start();
+    let mut observer = observer(&server, "/commander").await;
+    let before = server.descriptors();
+    for moment in MOMENTS {
+        for _ in 0..EACH {
+            end(moment.reach(&server).await, &server).await;
+        }
+        has_let_go(&server, &format!("{moment:?}"), before).await;
+        let (opened, closed) = heard(&mut observer).await;
+        assert_eq!(opened, closed, "{moment:?}");
+        match moment {
+            BeforeTheRequest | WithinTheRequest => assert_eq!(opened, 0, "{moment:?}"),
+            // It may be gone before it is a socket.
+            BehindTheRequest => assert!(opened <= EACH, "{opened}"),
+            _ => assert_eq!(opened, EACH, "{moment:?}"),
+        }
+        assert_eq!(sockets(&server, &mut observer).await, (1, 1), "{moment:?}");
+    }
+    has_not_panicked(&server);
+}
+
+#[tokio::test]
+async fn v2_a_reset_leaves_nothing_behind_whenever_it_comes() {
+    leaves_nothing_behind("", async |raw, _| raw.reset()).await;
+}
+
+#[tokio::test]
+async fn v2_an_end_leaves_nothing_behind_whenever_it_comes() {
+    leaves_nothing_behind("", async |raw, _| drop(raw)).await;
+}
+
+/// One half of a connection ends, and the other never does: the peer's machine is there, and the peer does nothing.
+#[tokio::test]
+async fn v2_half_an_end_leaves_nothing_behind_whenever_it_comes() {
+    let config = "[timeouts]\nhandshake-ms = 200\nclose-ms = 200";
+    let held = std::cell::RefCell::new(Vec::new());
+    leaves_nothing_behind(config, async |mut raw, _| {
+        raw.finish().await;
+        held.borrow_mut().push(raw);
+    })
+    .await;
+    assert_eq!(held.borrow().len(), MOMENTS.len() * EACH);
+}
+
+#[tokio::test]
+async fn v2_a_peer_that_never_ends_is_left_when_its_time_is_over() {
+    let server = Server::with(&["commander"])
+        .config("[timeouts]\nhandshake-ms = 200\nclose-ms = 200")
+        .start();
+    let mut observer = observer(&server, "/commander").await;
+    let before = server.descriptors();
+    let mut held = Vec::new();
+    for moment in [
+        BeforeTheRequest,
+        WithinTheRequest,
+        BehindItsCloseFrame,
+        BeforeItsCloseFrame,
+        WithinItsCloseFrame,
+        BehindBothCloseFrames,
+    ] {
+        for _ in 0..EACH {
+            held.push(moment.reach(&server).await);
+        }
+        has_let_go(&server, &format!("{moment:?}"), before).await;
+        let (opened, closed) = heard(&mut observer).await;
+        assert_eq!(opened, closed, "{moment:?}");
+    }
+    has_not_panicked(&server);
+}
+
+#[tokio::test]
+async fn v2_connections_that_come_and_go_by_the_thousand_leave_nothing_behind() {
+    const ROUNDS: usize = 40;
+    const AT_ONCE: usize = 50;
+    let server = Server::with(&["commander"])
+        .env("TULPAR_LOG", "warn")
+        .start();
+    let mut observer = observer(&server, "/commander").await;
+    let before = server.descriptors();
+    let (mut opened, mut closed, mut memory) = (0, 0, 0);
+    for round in 0..ROUNDS {
+        let mut held = Vec::new();
+        for number in 0..AT_ONCE {
+            let mut raw = Raw::connect(server.address()).await;
+            if number % 2 == 0 {
+                raw.write(&Raw::upgrade_request("/commander")).await;
+            }
+            held.push(raw);
+        }
+        for (number, mut raw) in held.into_iter().enumerate() {
+            if number % 4 == 0 {
+                assert_eq!(raw.response().await.status, 101);
+            }
+            match number % 3 {
+                0 => raw.reset(),
+                _ => drop(raw),
+            }
+        }
+        let heard = heard(&mut observer).await;
+        opened += heard.0;
+        closed += heard.1;
+        if round == ROUNDS / 4 {
+            memory = server.resident_bytes();
+        }
+    }
+    has_let_go(&server, "all", before).await;
+    let heard = heard(&mut observer).await;
+    assert_eq!(opened + heard.0, closed + heard.1);
+    assert!(opened >= ROUNDS * AT_ONCE / 4, "{opened}");
+    assert_eq!(sockets(&server, &mut observer).await, (1, 1));
+    let grown = server.resident_bytes().saturating_sub(memory);
+    assert!(grown < 8 << 20, "{grown} bytes more");
+    assert_eq!(server.stderr.text(), "");
+}
+
+/// A server that has no descriptors left: the connections that are one too many wait, and so does `late.wasm`.
+async fn exhausted() -> (Server, Client, Vec<Raw>) {
+    const LEFT: usize = 20;
+    let server = Server::with(&["commander"]).start();
+    let mut client = observer(&server, "/commander").await;
+    server.limit_descriptors(server.descriptors() + LEFT);
+    let mut crowd = Vec::new();
+    for _ in 0..2 * LEFT {
+        let mut raw = Raw::connect(server.address()).await;
+        raw.write(&Raw::upgrade_request("/commander")).await;
+        crowd.push(raw);
+    }
+    server.log_line(&["cannot accept a connection"]);
+    // Nobody is turned away who was in before.
+    for _ in 0..LEFT / 2 {
+        next_event(&mut client, "open").await;
+    }
+    (server, client, crowd)
+}
+
+#[tokio::test]
+async fn v2_without_descriptors_nothing_is_accepted_and_everybody_else_is_served() {
+    let (server, mut client, crowd) = exhausted().await;
+    let refused = || {
+        server
+            .stderr
+            .text()
+            .matches("cannot accept a connection")
+            .count()
+    };
+    let (begun, spent, so_far) = (Instant::now(), server.processor_ms(), refused());
+    // It tries again, but not all the time.
+    while refused() < so_far + 5 {
+        client.send("hello").await;
+        while client.recv_text().await != "hello" {}
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let (taken, spent) = (begun.elapsed(), server.processor_ms() - spent);
+    assert!(taken >= Duration::from_millis(400), "5 times in {taken:?}");
+    assert!(
+        u128::from(spent) < taken.as_millis() / 2,
+        "{spent} ms of {taken:?}"
+    );
+
+    // When some leave, those who wait have their turn.
+    let (leaving, waiting) = crowd.split_at(crowd.len() / 2);
+    assert_eq!(leaving.len(), waiting.len());
+    let mut waiting = crowd;
+    drop(waiting.drain(..waiting.len() / 2));
+    for raw in &mut waiting {
+        assert_eq!(raw.response().await.status, 101);
+    }
+    drop(waiting);
+    let mut newcomer = connect(server.url("/commander")).await;
+    newcomer.ask(json!({ "do": "nothing" })).await;
+    drop(newcomer);
+    eventually("the others to be gone", async || {
+        (sockets(&server, &mut connect(server.url("/commander")).await).await == (2, 2))
+            .then_some(())
+    })
+    .await;
+    has_not_panicked(&server);
+}
+
+#[tokio::test]
+async fn v2_a_plugin_that_comes_while_there_are_no_descriptors_is_served_later() {
+    let (server, _client, crowd) = exhausted().await;
+    server.drop_in("late.wasm", &Mould::namespace("/late").bytes());
+    server.log_line(&["cannot accept a connection"]);
+    drop(crowd);
+    become_served(&server, "/late").await;
+    has_not_panicked(&server);
+}
+
+#[tokio::test]
+async fn v2_a_store_on_a_full_disk_fails_and_recovers() {
+    let Some(disk) = SmallDisk::of(16 << 20) else {
+        return;
+    };
+    let config = format!("store = {:?}", disk.path());
+    let server = Server::with(&["commander", "echo"]).config(&config).start();
+    let mut client = connect(server.url("/commander")).await;
+    let set = |key: &str| json!({ "do": "call", "call": { "kv-set-of": ["b", key, 100_000] } });
+    assert_eq!(client.ask(set("first")).await, Value::Null);
+    disk.fill(300_000);
+    let mut kept = vec!["first".to_owned()];
+    let failure = loop {
+        let key = format!("k{}", kept.len());
+        let answer = client.ask(set(&key)).await;
+        if answer != Value::Null {
+            break answer;
+        }
+        kept.push(key);
+        assert!(kept.len() < 100, "the disk is never full");
+    };
+    assert!(failure["error"].is_string(), "{failure}");
+    let folder = disk.path().to_string_lossy().into_owned();
+    assert!(!failure.to_string().contains(&folder), "{failure}");
+    server.log_line(&["No space left on device"]);
+
+    // What is kept can be read, and who keeps nothing notices nothing.
+    let exists = |key: &str| json!({ "do": "call", "call": { "kv-exists": ["b", key] } });
+    for key in &kept {
+        assert_eq!(client.ask(exists(key)).await, true, "{key}");
+    }
+    let mut other = connect(server.url("/echo")).await;
+    other.send("hello").await;
+    assert_eq!(other.recv_text().await, "hello");
+
+    disk.clear();
+    assert_eq!(client.ask(set("later")).await, Value::Null);
+    kept.push("later".to_owned());
+    for key in &kept {
+        assert_eq!(client.ask(exists(key)).await, true, "{key}");
+    }
+    has_not_panicked(&server);
+    drop(server);
+    let server = Server::with(&["commander"]).config(&config).start();
+    let mut client = connect(server.url("/commander")).await;
+    for key in &kept {
+        assert_eq!(client.ask(exists(key)).await, true, "{key}");
+    }
+}
+
+#[tokio::test]
+async fn v2_a_plugin_is_served_though_the_disk_for_its_code_is_full() {
+    let Some(disk) = SmallDisk::of(64 << 10) else {
+        return;
+    };
+    let server = Server::with(&["echo"]).cache(disk.path()).start();
+    server.log_line(&["cannot cache compiled code", "No space left on device"]);
+    let mut client = connect(server.url("/echo")).await;
+    client.send("hello").await;
+    assert_eq!(client.recv_text().await, "hello");
+    // Nothing half-written is left, which would never go.
+    let left = std::fs::read_dir(disk.path()).expect("the folder is there");
+    assert_eq!(left.count(), 0);
+}
+
+#[tokio::test]
+async fn v2_a_plugin_is_replaced_though_the_disk_for_what_is_kept_of_it_is_full() {
+    let Some(disk) = SmallDisk::of(4 << 20) else {
+        return;
+    };
+    let server = Server::with(&[])
+        .file("swap.wasm", &Mould::reloaded("/swap", "1").bytes())
+        .config(&format!("state = {:?}", disk.path()))
+        .start();
+    let mut client = connect(server.url("/swap")).await;
+    client.send("which?").await;
+    assert_eq!(client.recv_json().await["generation"], "1");
+    disk.fill(0);
+    server.drop_in("swap.wasm", &Mould::reloaded("/swap", "2").bytes());
+    server.log_line(&["cannot be rolled back later", "No space left on device"]);
+    assert_eq!(client.recv_json().await["reloaded"], "2");
+    // What would be forgotten is not done.
+    let refused = server.tulpar(&["plugins", "disable", "swap"]);
+    let refused = refused.expect_err("it cannot be written down");
+    assert!(refused.contains("No space left on device"), "{refused}");
+    client.send("which?").await;
+    assert_eq!(client.recv_json().await["generation"], "2");
+
+    disk.clear();
+    let disabled = server.tulpar(&["plugins", "disable", "swap"]);
+    disabled.expect("there is room again");
+    assert_eq!(client.expect_close().await.0, 1001);
+    has_not_panicked(&server);
+}
