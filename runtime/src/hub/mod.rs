@@ -13,7 +13,7 @@ mod wire;
 
 pub use frame::{CloseCode, Frame, MAX_CONTROL_PAYLOAD, is_sendable};
 pub use namespace::{AT_ONCE, Audience, JoinError, Namespace};
-pub use outbox::{Accepted, Next, Outbox, SendError, State};
+pub use outbox::{Accepted, Losses, Next, Outbox, Seen, SendError, State};
 pub use socket::Socket;
 pub use turn::{in_turns, turn};
 pub use wire::Wire;

@@ -56,8 +56,9 @@ pub(super) fn upgrade(
         }
     }
     let limits = &namespace.settings().limits;
-    let settings = connection::Settings::new(limits, &server.timeouts);
+    let settings = connection::Settings::new(limits, &server.timeouts, server.keepalive.clone());
     let capacity = limits.outbox_bytes;
+    let policy = namespace.settings().sockets.slow_consumer;
     let namespace = namespace.clone();
     tokio::spawn(async move {
         // Held until the socket has ended, so that a server that stops waits for it.
@@ -69,7 +70,8 @@ pub(super) fn upgrade(
         };
         let (read, write) = stream.into_split();
         let wire = Arc::new(write);
-        let socket = Arc::new(Socket::new(id, remote, values, capacity, wire.clone()));
+        let outbox = namespace.sockets().outbox(capacity, policy, wire.clone());
+        let socket = Arc::new(Socket::new(id, remote, values, outbox));
         connection::serve(read, received, wire, namespace, socket, settings).await;
     });
     Ok(answer)

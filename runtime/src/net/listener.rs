@@ -12,6 +12,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
+use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
 use super::{Busy, Server, dispatch};
@@ -20,7 +21,7 @@ use super::{Busy, Server, dispatch};
 /// instance: some will be free by then.
 const BACK_OFF: Duration = Duration::from_millis(100);
 
-/// Accepts connections until `stop` is ready. Then those that still speak HTTP end with the request in hand. Each
+/// Accepts connections until `stop` is ready, and looks after sockets whose peers are silent meanwhile. Then those that still speak HTTP end with the request in hand. Each
 /// connection counts as `busy` as long as it lasts, as a socket too.
 pub async fn accept(
     server: Arc<Server>,
@@ -30,6 +31,10 @@ pub async fn accept(
 ) {
     // Nothing is ever sent: connections hear of the end by the sender's being gone.
     let (_serving, stopped) = watch::channel(());
+    // It ends with this, as all sockets are being closed then.
+    let mut keepalive = JoinSet::new();
+    let looks_after = server.keepalive.clone();
+    keepalive.spawn(async move { looks_after.run().await });
     let mut stop = pin!(stop);
     loop {
         let accepted = tokio::select! {

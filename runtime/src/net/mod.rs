@@ -15,6 +15,7 @@ use tokio::sync::mpsc;
 pub use self::listener::accept;
 use self::router::Router;
 use crate::config::{Config, Timeouts};
+use crate::connection::Keepalive;
 use crate::ids::NodeId;
 
 /// Held by everything that has to end before the server has. When the last one is dropped, the receiver of its channel
@@ -27,6 +28,7 @@ pub struct Server {
     router: ArcSwap<Router>,
     request_head_bytes: usize,
     timeouts: Timeouts,
+    keepalive: Arc<Keepalive>,
     dev: bool,
 }
 
@@ -39,6 +41,7 @@ impl Server {
             router: ArcSwap::from_pointee(router),
             request_head_bytes: config.limits.request_head_bytes,
             timeouts: config.timeouts.clone(),
+            keepalive: Keepalive::new(&config.timeouts),
             dev: config.dev,
         }
     }
