@@ -55,6 +55,15 @@ pub mod namespace_reload {
     );
 }
 
+/// The export of a plugin whose namespace wants to be told when a slow peer has got all that waited for it.
+pub mod namespace_drain {
+    exports!(
+        "namespace-drain",
+        "export_namespace_drain",
+        "tulpar::private::namespace_drain"
+    );
+}
+
 /// The exports of a plugin with a middleware.
 pub mod middleware {
     exports!(

@@ -46,6 +46,62 @@ pub trait Namespace {
         Ok(())
     }
 
+    /// All that waited for the peer has left, after it was more than half of what may wait (`limits.outbox-bytes`, 1 MiB
+    /// unless the operator sets it), or after something was dropped because the peer reads too slowly. Called between
+    /// two messages of the socket, once for each time.
+    ///
+    /// It is for handlers that send more than the peer takes at once, and go on here where they had to stop: when
+    /// [`Socket::send`] returned [`Backpressure`](crate::SocketError::Backpressure), or when
+    /// [`Socket::buffered_amount`] had grown over half.
+    ///
+    /// It is exported only when the impl writes it, as [`on_reload`](Self::on_reload).
+    ///
+    /// ```
+    /// use tulpar::prelude::*;
+    ///
+    /// const CHUNK: usize = 64 * 1024;
+    /// /// More than half of what may wait, so that `on_drain` comes.
+    /// const ENOUGH: u64 = 600 * 1024;
+    ///
+    /// /// Sends zeros, as many as the message says.
+    /// #[derive(Default)]
+    /// struct Zeros;
+    ///
+    /// impl Zeros {
+    ///     fn go_on(ws: &Socket<usize>) -> Result<()> {
+    ///         let mut left = ws.data()?;
+    ///         while left > 0 && ws.buffered_amount() < ENOUGH {
+    ///             let chunk = left.min(CHUNK);
+    ///             ws.send(vec![0; chunk])?;
+    ///             left -= chunk;
+    ///         }
+    ///         ws.set_data(&left)
+    ///     }
+    /// }
+    ///
+    /// #[tulpar::namespace(path = "/zeros")]
+    /// impl Namespace for Zeros {
+    ///     type Data = usize;
+    ///
+    ///     fn on_message(&mut self, ws: &Socket<usize>, message: Message) -> Result<()> {
+    ///         ws.set_data(&message.json::<usize>()?)?;
+    ///         Self::go_on(ws)
+    ///     }
+    ///
+    ///     fn on_drain(&mut self, ws: &Socket<usize>) -> Result<()> {
+    ///         Self::go_on(ws)
+    ///     }
+    /// }
+    /// # fn main() {}
+    /// ```
+    ///
+    /// # Errors
+    /// An error closes the socket with 1011 and goes to the log, not to the peer.
+    fn on_drain(&mut self, ws: &Socket<Self::Data>) -> Result<()> {
+        let _ = ws;
+        Ok(())
+    }
+
     /// The file was replaced while sockets stayed open. Called once, in the new instance, before its first event.
     ///
     /// The sockets are in their rooms and have their values; [`sockets::ids`](crate::sockets::ids) names them, and

@@ -6,6 +6,7 @@ use crate::bindings::imports::tulpar::plugin::{http, sockets};
 use crate::bindings::middleware::exports::tulpar::plugin::middleware_handler;
 use crate::bindings::middleware::tulpar::plugin::types::{Header, Response as RawResponse};
 use crate::bindings::namespace::exports::tulpar::plugin::namespace_handler;
+use crate::bindings::namespace_drain::exports::tulpar::plugin::drain_hook;
 use crate::bindings::namespace_reload::exports::tulpar::plugin::reload_hook;
 use crate::bindings::service::exports::tulpar::plugin::service_handler;
 use crate::{
@@ -15,7 +16,9 @@ use crate::{
 
 pub use wasip2;
 
-pub use crate::bindings::{controller, middleware, namespace, namespace_reload, service};
+pub use crate::bindings::{
+    controller, middleware, namespace, namespace_drain, namespace_reload, service,
+};
 pub use crate::controller::{Method, Route, Segment};
 pub use crate::wasi_http::serve;
 
@@ -69,7 +72,13 @@ impl<T: NamespaceExport> namespace_handler::Guest for T {
     }
 }
 
-// `#[tulpar::namespace]` exports it only for an impl that writes `on_reload`.
+// `#[tulpar::namespace]` exports a hook only for an impl that writes it.
+impl<T: NamespaceExport> drain_hook::Guest for T {
+    fn on_drain(socket: &sockets::Socket) -> Result<(), String> {
+        answer(T::with(|it| it.on_drain(Socket::from_ref(socket))))
+    }
+}
+
 impl<T: NamespaceExport> reload_hook::Guest for T {
     fn on_reload() -> Result<(), String> {
         answer(T::with(T::on_reload))

@@ -65,7 +65,8 @@ impl<D> Socket<D> {
     ///
     /// # Errors
     /// [`Closed`](crate::SocketError::Closed), [`TooLarge`](crate::SocketError::TooLarge),
-    /// [`Backpressure`](crate::SocketError::Backpressure).
+    /// [`Backpressure`](crate::SocketError::Backpressure) when the peer reads too slowly: the message was not accepted,
+    /// and the socket is being closed with 1008 unless the operator has messages dropped instead.
     pub fn send(&self, message: impl IntoMessage) -> Result<()> {
         let payload = message.payload()?;
         self.handle.send(payload.borrow()).map_err(refused)
@@ -81,7 +82,8 @@ impl<D> Socket<D> {
         self.handle.ping(payload).map_err(refused)
     }
 
-    /// Bytes accepted but not yet handed to the operating system, frame headers included.
+    /// Bytes accepted but not yet handed to the operating system, frame headers included. That happens when the
+    /// handler has returned.
     pub fn buffered_amount(&self) -> u64 {
         self.handle.buffered_amount()
     }
@@ -113,7 +115,8 @@ impl<D> Socket<D> {
     }
 
     /// Send to every member of the room but this socket, whether or not it is a member itself. A room that
-    /// does not exist addresses nobody. Returns how many sockets of this node were addressed.
+    /// does not exist addresses nobody. Returns how many sockets of this node were addressed, those among them that
+    /// read too slowly to get it.
     /// Works during `on_close` too.
     ///
     /// # Errors

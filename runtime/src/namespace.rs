@@ -142,6 +142,19 @@ impl Namespace {
             .await
     }
 
+    /// Runs on-drain, when the plugin wants to know: all has been written of what waited for a slow peer.
+    ///
+    /// # Errors
+    /// The handler failed.
+    pub async fn drained(&self, socket: &Arc<Socket>) -> Result<(), HandlerFailed> {
+        match &self.handler {
+            Handler::Plugin(plugin) if plugin.hears_of_drains() => {}
+            _ => return Ok(()),
+        }
+        // Boxed, as it is rare.
+        Box::pin(self.handle(socket, "on-drain", Event::Drained)).await
+    }
+
     /// Takes a socket out.
     pub async fn leave(&self, socket: &Socket) {
         let Some(mut leaving) = self.sockets.remove(socket) else {

@@ -26,7 +26,7 @@ pub use guests::{Mould, guest, guest_path};
 pub use http::{BrokenOff, Request, ask, chunk};
 pub use lines::Lines;
 pub use raw::{Frame, Opcode, Raw, Response, frame, get};
-pub use server::{Builder, Server, Signal};
+pub use server::{Builder, Server, Signal, allow_many_files};
 pub use small_disk::SmallDisk;
 
 use std::future::Future;

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use rustix::net::sockopt::set_socket_linger;
+use socket2::{Domain, Socket, Type};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -199,11 +200,31 @@ impl Raw {
 
     /// Connects and upgrades.
     pub async fn upgraded(address: SocketAddr, path: &str) -> Self {
-        let mut raw = Self::connect(address).await;
-        raw.write(&Self::upgrade_request(path)).await;
-        let response = raw.response().await;
+        Self::connect(address).await.upgrade(path).await
+    }
+
+    async fn upgrade(mut self, path: &str) -> Self {
+        self.write(&Self::upgrade_request(path)).await;
+        let response = self.response().await;
         assert_eq!(response.status, 101, "{response:?}");
-        raw
+        self
+    }
+
+    /// Connects so that little fits in between, and upgrades: as long as it does not read, the operating system takes no
+    /// more than some 50 KB for it, where it would take megabytes.
+    pub async fn narrow(address: SocketAddr, path: &str) -> Self {
+        let connected = || {
+            let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+            socket.set_recv_buffer_size(4096)?;
+            // The buffer that the other side gets grows with it.
+            socket.set_tcp_mss(536)?;
+            socket.connect(&address.into())?;
+            socket.set_tcp_nodelay(true)?;
+            socket.set_nonblocking(true)?;
+            TcpStream::from_std(socket.into())
+        };
+        let raw = Self::from(connected().expect("the server accepts"));
+        raw.upgrade(path).await
     }
 
     /// The bytes of a well-formed request for an upgrade.

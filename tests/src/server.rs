@@ -9,7 +9,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Resource, Rlimit, kill_process, prlimit};
+use rustix::process::{Pid, Resource, Rlimit, getrlimit, kill_process, prlimit, setrlimit};
 use tempfile::TempDir;
 
 use crate::lines::Lines;
@@ -167,6 +167,17 @@ impl Builder {
             folder: config,
         }
     }
+}
+
+/// Allows as many open files as the system lets a process have, for a test with thousands of sockets and the servers that
+/// it starts then.
+pub fn allow_many_files() {
+    let maximum = getrlimit(Resource::Nofile).maximum;
+    let limit = Rlimit {
+        current: maximum,
+        maximum,
+    };
+    setrlimit(Resource::Nofile, limit).expect("a limit can be as high as the highest");
 }
 
 /// A running server. It is killed when it is dropped; when a test fails, what it printed is shown.

@@ -1,5 +1,7 @@
 //! What waits to be written to a peer is bounded, and nobody else waits for it: rule R7.
 
+use std::time::Duration;
+
 use tulpar_tests::{
     Frame, Message, Opcode, Raw, Server, Value, connect, eventually, frame, json, next_event,
     observer,
@@ -157,4 +159,29 @@ async fn r7_a_slow_peer_gets_whole_frames_and_then_the_close_frame() {
     };
     assert!((1..=sent).contains(&found), "{found} of {sent}");
     assert_eq!((close.0, close.1.as_str()), SLOW_CONSUMER);
+}
+
+#[tokio::test]
+async fn r7_only_the_peer_whose_answers_wait_is_held_back() {
+    let server = limits("outbox-bytes = 65536");
+    let mut other = connect(server.url("/commander")).await;
+    let mut deaf = Raw::narrow(server.address(), "/commander").await;
+    let message = frame(Opcode::Binary, &[1; 8000]).bytes();
+    // Each comes back, and at some point no more is taken.
+    let mut sent = 0;
+    while tokio::time::timeout(Duration::from_millis(500), deaf.write(&message))
+        .await
+        .is_ok()
+    {
+        sent += 1;
+        assert!(sent < 10_000, "the server takes whatever comes");
+        other.send("anybody?").await;
+        assert_eq!(other.recv_text().await, "anybody?");
+    }
+    other.send("still?").await;
+    assert_eq!(other.recv_text().await, "still?");
+    // It was not closed for it, and is read again when it reads.
+    for _ in 0..sent {
+        assert!(deaf.frame().await.payload == [1; 8000]);
+    }
 }

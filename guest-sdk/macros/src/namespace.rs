@@ -55,7 +55,7 @@ pub(crate) fn expand(args: TokenStream, item: TokenStream) -> Result<TokenStream
     }
 
     let ty = &item.self_ty;
-    let reload = item.items.iter().filter_map(reload);
+    let hooks = item.items.iter().filter_map(hook);
     let instance = handler::instance(ty);
     let with = handler::with();
     let metadata = Line::new("namespace")
@@ -88,28 +88,30 @@ pub(crate) fn expand(args: TokenStream, item: TokenStream) -> Result<TokenStream
             // The names of a component's exports are none that a native linker takes.
             #[cfg(target_family = "wasm")]
             ::tulpar::private::namespace::export_namespace!(Handler);
-            #(#reload)*
+            #(#hooks)*
 
             #metadata
         };
     })
 }
 
-/// The export of the hook, when the item is the method `on_reload`: a namespace that does not write it has no such export.
-/// It is there in the builds that the method is in.
-fn reload(item: &ImplItem) -> Option<TokenStream> {
+/// The export of a hook, when the item is its method: a namespace that does not write it has no such export. It is there
+/// in the builds that the method is in.
+fn hook(item: &ImplItem) -> Option<TokenStream> {
     let ImplItem::Fn(function) = item else {
         return None;
     };
-    if function.sig.ident != "on_reload" {
-        return None;
-    }
+    let export = match function.sig.ident.to_string().as_str() {
+        "on_drain" => quote!(namespace_drain::export_namespace_drain),
+        "on_reload" => quote!(namespace_reload::export_namespace_reload),
+        _ => return None,
+    };
     let attrs = function.attrs.iter();
     let conditions = attrs.filter(|attr| attr.path().is_ident("cfg"));
     Some(quote! {
         #(#conditions)*
         #[cfg(target_family = "wasm")]
-        ::tulpar::private::namespace_reload::export_namespace_reload!(Handler);
+        ::tulpar::private::#export!(Handler);
     })
 }
 
@@ -158,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn the_hook_is_exported_when_it_is_written() {
+    fn a_hook_is_exported_when_it_is_written() {
         let export = "export_namespace_reload ! (Handler)";
         let of = |item| expand(quote!(path = "/chat"), item).unwrap().to_string();
 
@@ -168,6 +170,15 @@ mod tests {
         }));
         assert_eq!(with.matches(export).count(), 1, "{with}");
         assert!(with.contains("fn on_reload (& mut self)"), "{with}");
+        assert!(!with.contains("namespace_drain"), "{with}");
+
+        let both = of(quote!(impl Namespace for Chat {
+            fn on_drain(&mut self, ws: &Socket<()>) -> Result<()> { Ok(()) }
+            fn on_reload(&mut self) -> Result<()> { Ok(()) }
+        }));
+        for export in [export, "export_namespace_drain ! (Handler)"] {
+            assert_eq!(both.matches(export).count(), 1, "{both}");
+        }
 
         let without = of(quote!(impl Namespace for Chat {
             fn on_open(&mut self, ws: &Socket<()>) -> Result<()> { self.on_reload() }
@@ -177,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn the_hook_is_exported_in_the_builds_that_it_is_in() {
+    fn a_hook_is_exported_in_the_builds_that_it_is_in() {
         let item = quote!(impl Namespace for Chat {
             #[doc = "what it does"]
             #[cfg(feature = "told")]
@@ -189,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn the_hook_does_not_change_the_metadata() {
+    fn a_hook_does_not_change_the_metadata() {
         let item =
             quote!(impl Namespace for Chat { fn on_reload(&mut self) -> Result<()> { Ok(()) } });
         let section = expand(quote!(path = "/chat"), item).unwrap().to_string();

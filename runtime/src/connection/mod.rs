@@ -5,6 +5,7 @@
 
 mod assembler;
 mod decoder;
+mod keepalive;
 mod pace;
 mod reader;
 mod text;
@@ -20,6 +21,8 @@ use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::time::timeout;
 
 pub use self::decoder::ProtocolError;
+pub use self::keepalive::Keepalive;
+use self::keepalive::{Listened, Verdict, Watched};
 use self::pace::Pace;
 pub use self::reader::{Incoming, Reader};
 use crate::config::{Limits, Timeouts};
@@ -29,23 +32,24 @@ use crate::message::{CloseEvent, Message};
 use crate::namespace::{HandlerFailed, Namespace};
 
 /// What a connection needs to know of the configuration.
-#[derive(Clone, Copy, Debug)]
 pub struct Settings {
     max_message_bytes: usize,
     messages_per_second: u32,
     close_timeout: Duration,
     inflating: Option<(Side, u32)>,
+    keepalive: Arc<Keepalive>,
 }
 
 impl Settings {
-    /// What the limits of a plugin and the server's times say.
+    /// What the limits of a plugin and the server's times say; `keepalive` looks after the connection.
     #[must_use]
-    pub fn new(limits: &Limits, timeouts: &Timeouts) -> Self {
+    pub fn new(limits: &Limits, timeouts: &Timeouts, keepalive: Arc<Keepalive>) -> Self {
         Self {
             max_message_bytes: limits.max_message_bytes,
             messages_per_second: limits.socket_messages_per_second,
             close_timeout: timeouts.close(),
             inflating: None,
+            keepalive,
         }
     }
 
@@ -79,6 +83,8 @@ pub async fn serve(
     socket: Arc<Socket>,
     settings: Settings,
 ) {
+    let watched = settings.keepalive.watch(&socket);
+    let read = watched.listen(read);
     let mut conversation = Conversation {
         reader: Reader::new(
             read,
@@ -89,7 +95,8 @@ pub async fn serve(
         pace: Pace::new(settings.messages_per_second),
         namespace: &namespace,
         socket: &socket,
-        settings,
+        watched: &watched,
+        close_timeout: settings.close_timeout,
     };
     let unheard = {
         let mut conversing = pin!(conversation.run());
@@ -113,6 +120,7 @@ pub async fn serve(
     // The last ones to know the writing half let go of it, which ends it.
     socket.outbox().abort();
     drop(wire);
+    poll_fn(|cx| socket.outbox().poll_swept(cx)).await;
     if in_order {
         // Closing with bytes unread would reset the connection and could cost the peer our last frames.
         let _ = timeout(settings.close_timeout, conversation.reader.discard()).await;
@@ -126,11 +134,24 @@ pub async fn serve(
 
 /// The life of a socket, from on-open to on-close.
 struct Conversation<'a> {
-    reader: Reader<OwnedReadHalf>,
+    reader: Reader<Listened<'a, OwnedReadHalf>>,
     pace: Pace,
     namespace: &'a Namespace,
     socket: &'a Arc<Socket>,
-    settings: Settings,
+    watched: &'a Watched,
+    close_timeout: Duration,
+}
+
+/// What a connection turns to between two events of its socket.
+enum Turned<'a> {
+    /// The peer has sent something.
+    Incoming(Result<Incoming<'a>, ProtocolError>),
+    /// What waited for the peer has all been written.
+    Drained,
+    /// The peer has been silent for long.
+    Silent,
+    /// The socket is not open any more.
+    Closing,
 }
 
 impl Conversation<'_> {
@@ -141,6 +162,7 @@ impl Conversation<'_> {
         // Whatever ended it, nothing more is accepted from here on.
         self.socket.outbox().close(Frame::close(None, ""));
         self.namespace.leave(self.socket).await;
+        self.say_what_was_dropped();
         if self.namespace.quarantined().is_some() {
             return Some(event);
         }
@@ -153,20 +175,56 @@ impl Conversation<'_> {
         if let Err(failed) = self.namespace.open(self.socket).await {
             self.tell(failed);
         }
+        // A handler that sends again whenever all is written must not keep its peer from being heard.
+        let mut drained_last = false;
         loop {
-            let incoming = {
+            let turned = {
                 let mut next = pin!(async {
                     self.pace.wait().await;
                     self.reader.next().await
                 });
-                poll_fn(|cx| match ready!(self.socket.outbox().poll_next(cx)) {
-                    Next::Close => Poll::Ready(None),
-                    Next::Read => next.as_mut().poll(cx).map(Some),
+                poll_fn(|cx| {
+                    let (drained, nudged) = match ready!(self.socket.outbox().poll_next(cx)) {
+                        Next::Read { drained, nudged } => (drained, nudged),
+                        Next::Look => return Poll::Ready(Turned::Silent),
+                        Next::Close => return Poll::Ready(Turned::Closing),
+                    };
+                    if drained && !drained_last {
+                        return Poll::Ready(Turned::Drained);
+                    }
+                    match next.as_mut().poll(cx) {
+                        Poll::Ready(incoming) => Poll::Ready(Turned::Incoming(incoming)),
+                        Poll::Pending if drained => Poll::Ready(Turned::Drained),
+                        Poll::Pending if nudged => Poll::Ready(Turned::Silent),
+                        Poll::Pending => Poll::Pending,
+                    }
                 })
                 .await
             };
-            let Some(incoming) = incoming else {
-                return self.closing_handshake().await;
+            drained_last = matches!(turned, Turned::Drained);
+            let incoming = match turned {
+                Turned::Incoming(incoming) => incoming,
+                Turned::Drained => {
+                    if self.socket.outbox().take_drained()
+                        && let Err(failed) = self.namespace.drained(self.socket).await
+                    {
+                        self.tell(failed);
+                    }
+                    continue;
+                }
+                Turned::Silent => match self.watched.judge() {
+                    Verdict::Wait => continue,
+                    Verdict::Ping => {
+                        // When it is not accepted the socket is closing, which the next round sees.
+                        let _ = self.socket.send(Frame::ping(b""));
+                        continue;
+                    }
+                    Verdict::Drop => {
+                        tracing::debug!(ns = self.namespace.sockets().path(), conn = %self.socket.id(), "no sign of life");
+                        return self.dropped();
+                    }
+                },
+                Turned::Closing => return self.closing_handshake().await,
             };
             match incoming {
                 Ok(Incoming::Message(message)) => {
@@ -177,7 +235,7 @@ impl Conversation<'_> {
                     }
                 }
                 Ok(Incoming::Ping(payload)) => {
-                    // When it is not accepted the socket is closing, which the next round sees.
+                    // When it is not accepted the peer has more to read than that, or the socket is closing.
                     let _ = self.socket.send(Frame::pong(payload));
                 }
                 Ok(Incoming::Pong) => {}
@@ -193,6 +251,7 @@ impl Conversation<'_> {
 
     /// Waits for the peer's answer to our close frame, leaving aside what it sent before.
     async fn closing_handshake(&mut self) -> CloseEvent {
+        poll_fn(|cx| self.socket.outbox().poll_swept(cx)).await;
         let answered = async {
             loop {
                 if self.socket.outbox().state() == State::Aborted {
@@ -213,7 +272,7 @@ impl Conversation<'_> {
         };
         let aborted = poll_fn(|cx| self.socket.outbox().poll_aborted(cx));
         let outcome = tokio::select! {
-            answer = timeout(self.settings.close_timeout, answered) => answer.ok().flatten(),
+            answer = timeout(self.close_timeout, answered) => answer.ok().flatten(),
             () = aborted => None,
         };
         outcome.unwrap_or_else(|| self.dropped())
@@ -236,6 +295,14 @@ impl Conversation<'_> {
         CloseEvent {
             code: error.close_code() as u16,
             reason,
+        }
+    }
+
+    /// Says once for each socket that its peer has not got everything.
+    fn say_what_was_dropped(&self) {
+        let dropped = self.socket.outbox().dropped();
+        if dropped > 0 {
+            tracing::debug!(ns = self.namespace.sockets().path(), conn = %self.socket.id(), dropped, "a slow consumer");
         }
     }
 

@@ -9,8 +9,8 @@ use indexmap::IndexMap;
 use slab::Slab;
 
 use super::compression::Shared;
-use super::{CloseCode, Frame, Socket};
-use crate::config::Limits;
+use super::{CloseCode, Frame, Losses, Outbox, Socket, Wire};
+use crate::config::{Limits, SlowConsumer};
 use crate::ids::SocketId;
 use crate::quota::{Account, Held};
 
@@ -29,6 +29,7 @@ pub struct Namespace {
     rooms_per_socket: usize,
     rooms_per_namespace: usize,
     account: Account,
+    losses: Arc<Losses>,
     members: RwLock<Members>,
 }
 
@@ -102,6 +103,7 @@ impl Namespace {
             rooms_per_socket: limits.rooms_per_socket,
             rooms_per_namespace: limits.rooms_per_namespace,
             account,
+            losses: Arc::default(),
             members: RwLock::default(),
         }
     }
@@ -110,6 +112,18 @@ impl Namespace {
     #[must_use]
     pub fn account(&self) -> &Account {
         &self.account
+    }
+
+    /// What those of its sockets have cost whose peers read too slowly.
+    #[must_use]
+    pub fn losses(&self) -> &Losses {
+        &self.losses
+    }
+
+    /// An outbox for a socket of it, see [`Outbox::new`].
+    #[must_use]
+    pub fn outbox(&self, capacity: usize, policy: SlowConsumer, wire: Arc<dyn Wire>) -> Outbox {
+        Outbox::new(capacity, policy, self.losses.clone(), wire)
     }
 
     /// The path it is mounted on.
@@ -318,7 +332,7 @@ impl Namespace {
     }
 
     /// Queues a frame to an audience. Returns how many sockets were addressed; those that are closing and those that
-    /// read too slowly are addressed too.
+    /// read too slowly to get it are addressed too.
     pub fn deliver(&self, audience: Audience<'_>, frame: &Frame) -> u32 {
         let members = self.read();
         let (sockets, except) = match audience {
@@ -329,7 +343,7 @@ impl Namespace {
         let mut addressed = 0;
         for (id, socket) in sockets.into_iter().flatten() {
             if Some(*id) != except {
-                // A socket that does not take it is closed for it, and its own connection sees to the rest.
+                // What becomes of a socket that does not take it, its outbox decides.
                 let _ = socket.send_shared(&mut shared);
                 addressed += 1;
             }
@@ -438,7 +452,8 @@ mod tests {
     fn socket(namespace: &Namespace) -> Arc<Socket> {
         let id = SocketId::random(NodeId::random().unwrap()).unwrap();
         let nowhere = Arc::new(std::io::sink());
-        let socket = Arc::new(Socket::new(id, [127, 0, 0, 1].into(), None, 1000, nowhere));
+        let outbox = namespace.outbox(1000, SlowConsumer::Close, nowhere);
+        let socket = Arc::new(Socket::new(id, [127, 0, 0, 1].into(), None, outbox));
         namespace.insert(socket.clone());
         socket
     }

@@ -1,11 +1,12 @@
 //! One socket: what the hub and the host functions know of a connection.
 
 use std::net::IpAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use super::compression::{Compressor, Shared};
 use super::outbox::{Accepted, Outbox, SendError};
-use super::{CloseCode, Frame, Wire, turn};
+use super::{CloseCode, Frame, turn};
 use crate::ids::SocketId;
 
 /// A WebSocket connection as plugins see it. Its rooms are kept by its namespace.
@@ -16,26 +17,22 @@ pub struct Socket {
     outbox: Outbox,
     /// Compresses what is sent, when the peer can inflate it.
     compressor: Option<Box<Compressor>>,
+    /// When the peer gave its last sign of life.
+    heard: AtomicU64,
     pub(super) left: OnceLock<Vec<Arc<str>>>,
 }
 
 impl Socket {
-    /// A socket that is not in any namespace yet. `values` is the JSON text that the middlewares attached; frames leave
-    /// by `wire`.
+    /// A socket that is not in any namespace yet. `values` is the JSON text that the middlewares attached.
     #[must_use]
-    pub fn new(
-        id: SocketId,
-        remote: IpAddr,
-        values: Option<Arc<str>>,
-        outbox_capacity: usize,
-        wire: Arc<dyn Wire>,
-    ) -> Self {
+    pub fn new(id: SocketId, remote: IpAddr, values: Option<Arc<str>>, outbox: Outbox) -> Self {
         Self {
             id,
             remote,
             values: Mutex::new(values),
-            outbox: Outbox::new(outbox_capacity, wire),
+            outbox,
             compressor: None,
+            heard: AtomicU64::new(0),
             left: OnceLock::new(),
         }
     }
@@ -114,6 +111,20 @@ impl Socket {
     pub fn close_between_messages(&self, code: CloseCode, reason: &str) {
         let frame = Frame::close(Some(code as u16), reason);
         self.outbox.close_between_messages(frame);
+    }
+
+    /// Takes note of a sign of life of the peer, at a time that only the connections' clock makes sense of.
+    pub fn hear(&self, now: u64) {
+        // Mostly it is the same still, and who else looks at this socket keeps its part of memory.
+        if self.heard() != now {
+            self.heard.store(now, Ordering::Relaxed);
+        }
+    }
+
+    /// When the peer gave its last sign of life.
+    #[must_use]
+    pub fn heard(&self) -> u64 {
+        self.heard.load(Ordering::Relaxed)
     }
 
     /// The rooms it was in when it left its namespace; none while it is in there.

@@ -61,7 +61,8 @@ impl Drop for End {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::hub::{Frame, Wire};
+    use crate::config::SlowConsumer;
+    use crate::hub::{Frame, Outbox, Wire};
     use crate::ids::{NodeId, SocketId};
     use std::io::{self, IoSlice};
     use std::sync::atomic::{AtomicUsize, Ordering};
@@ -78,13 +79,8 @@ mod tests {
 
     fn socket(wire: &Arc<Writes>) -> Arc<Socket> {
         let id = SocketId::random(NodeId::random().unwrap()).unwrap();
-        Arc::new(Socket::new(
-            id,
-            [127, 0, 0, 1].into(),
-            None,
-            1000,
-            wire.clone(),
-        ))
+        let outbox = Outbox::new(1000, SlowConsumer::Close, Arc::default(), wire.clone());
+        Arc::new(Socket::new(id, [127, 0, 0, 1].into(), None, outbox))
     }
 
     #[test]

@@ -58,12 +58,14 @@ pub(super) fn upgrade(
         }
     }
     let limits = &namespace.settings().limits;
-    let mut settings = connection::Settings::new(limits, &server.timeouts);
+    let keepalive = server.keepalive.clone();
+    let mut settings = connection::Settings::new(limits, &server.timeouts, keepalive);
     let agreed = agree_on_compression(namespace, request.headers(), answer.headers_mut());
     if let Some((agreement, compression)) = &agreed {
         settings = settings.inflating(agreement.client, compression.ratio);
     }
     let capacity = limits.outbox_bytes;
+    let policy = namespace.settings().sockets.slow_consumer;
     let namespace = namespace.clone();
     tokio::spawn(async move {
         // Until the socket has ended.
@@ -74,7 +76,8 @@ pub(super) fn upgrade(
         };
         let (read, write) = stream.into_split();
         let wire = Arc::new(write);
-        let mut socket = Socket::new(id, caller.remote, values, capacity, wire.clone());
+        let outbox = namespace.sockets().outbox(capacity, policy, wire.clone());
+        let mut socket = Socket::new(id, caller.remote, values, outbox);
         if let Some((agreement, compression)) = agreed {
             let account = namespace.sockets().account().clone();
             let compressor = Compressor::new(agreement.server, compression.threshold, account);

@@ -15,6 +15,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
+use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
 use super::admission::{Held, Refusal, Ticket};
@@ -28,7 +29,8 @@ const BACK_OFF: Duration = Duration::from_millis(100);
 /// Headers that a request may have unless hyper is told another number.
 const HEADERS: usize = 100;
 
-/// Accepts connections until `stop` is ready. Then those that still speak HTTP end with the request in hand. Each
+/// Accepts connections until `stop` is ready, and looks after sockets whose peers are silent meanwhile. Then those that
+/// still speak HTTP end with the request in hand. Each
 /// connection counts as `busy` as long as it lasts, as a socket too.
 pub async fn accept(
     server: Arc<Server>,
@@ -38,6 +40,10 @@ pub async fn accept(
 ) {
     // Nothing is ever sent: connections hear of the end by the sender's being gone.
     let (_serving, stopped) = watch::channel(());
+    // It ends with this, as all sockets are being closed then.
+    let mut keepalive = JoinSet::new();
+    let looks_after = server.keepalive.clone();
+    keepalive.spawn(async move { looks_after.run().await });
     let mut stop = pin!(stop);
     loop {
         let accepted = tokio::select! {

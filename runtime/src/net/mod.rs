@@ -20,6 +20,7 @@ use self::admission::{Admission, Counted, Reason, Ticket};
 pub use self::listener::accept;
 use self::router::Router;
 use crate::config::{Config, Proxy, Timeouts};
+use crate::connection::Keepalive;
 use crate::ids::NodeId;
 
 /// Held by everything that has to end before the server has. When the last one is dropped, the receiver of its channel
@@ -35,6 +36,7 @@ pub struct Server {
     request_head_bytes: usize,
     request_headers: usize,
     timeouts: Timeouts,
+    keepalive: Arc<Keepalive>,
     dev: bool,
 }
 
@@ -50,6 +52,7 @@ impl Server {
             request_head_bytes: config.limits.request_head_bytes,
             request_headers: config.limits.request_headers,
             timeouts: config.timeouts.clone(),
+            keepalive: Keepalive::new(&config.timeouts),
             dev: config.dev,
         }
     }

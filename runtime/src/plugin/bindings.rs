@@ -10,6 +10,7 @@ wasmtime::component::bindgen!({
             include tulpar:plugin/imports@0.1.0;
             export tulpar:plugin/namespace-handler@0.1.0;
             export tulpar:plugin/reload-hook@0.1.0;
+            export tulpar:plugin/drain-hook@0.1.0;
             export tulpar:plugin/middleware-handler@0.1.0;
             export tulpar:plugin/service-handler@0.1.0;
             export tulpar:plugin/controller-handler@0.1.0;

@@ -10,7 +10,8 @@ use wasmtime::component::{Component, InstancePre, Linker};
 use wasmtime_wasi_http::p2::bindings::exports::wasi::http::incoming_handler;
 
 use super::bindings::exports::tulpar::plugin::{
-    controller_handler, middleware_handler, namespace_handler, reload_hook, service_handler,
+    controller_handler, drain_hook, middleware_handler, namespace_handler, reload_hook,
+    service_handler,
 };
 use super::host::HostState;
 use super::load::{CONTRACT, Refusal};
@@ -24,6 +25,8 @@ pub(super) struct Code {
     pub(super) namespace: Option<namespace_handler::GuestIndices>,
     /// How its namespace hears that it takes over open sockets, when it wants to.
     pub(super) reload: Option<reload_hook::GuestIndices>,
+    /// How its namespace hears that a slow peer has got everything, when it wants to.
+    pub(super) drain: Option<drain_hook::GuestIndices>,
     pub(super) middleware: Option<middleware_handler::GuestIndices>,
     pub(super) service: Option<service_handler::GuestIndices>,
     /// What a controller says of itself, when it does.
@@ -53,6 +56,10 @@ impl Code {
                 .map_err(shape)?,
             reload: has("reload-hook")
                 .then(|| reload_hook::GuestIndices::new(&component_pre))
+                .transpose()
+                .map_err(shape)?,
+            drain: has("drain-hook")
+                .then(|| drain_hook::GuestIndices::new(&component_pre))
                 .transpose()
                 .map_err(shape)?,
             middleware: has("middleware-handler")

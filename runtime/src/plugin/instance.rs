@@ -8,7 +8,8 @@ use wasmtime::Store;
 use wasmtime_wasi_http::p2::bindings::exports::wasi::http::incoming_handler;
 
 use super::bindings::exports::tulpar::plugin::{
-    controller_handler, middleware_handler, namespace_handler, reload_hook, service_handler,
+    controller_handler, drain_hook, middleware_handler, namespace_handler, reload_hook,
+    service_handler,
 };
 use super::host::HostState;
 use super::place::{Place, Turn};
@@ -31,6 +32,7 @@ pub(super) struct Instance {
 pub(super) struct Guest {
     pub(super) namespace: Option<namespace_handler::Guest>,
     pub(super) reload: Option<reload_hook::Guest>,
+    pub(super) drain: Option<drain_hook::Guest>,
     pub(super) middleware: Option<middleware_handler::Guest>,
     pub(super) service: Option<service_handler::Guest>,
     pub(super) controller: Option<controller_handler::Guest>,
@@ -63,6 +65,7 @@ impl Instance {
                 .as_ref()
                 .map(|it| it.load(&mut *store, &made));
             let reload = code.reload.as_ref().map(|it| it.load(&mut *store, &made));
+            let drain = code.drain.as_ref().map(|it| it.load(&mut *store, &made));
             let middleware = code
                 .middleware
                 .as_ref()
@@ -76,6 +79,7 @@ impl Instance {
             wasmtime::error::Ok(Guest {
                 namespace: namespace.transpose()?,
                 reload: reload.transpose()?,
+                drain: drain.transpose()?,
                 middleware: middleware.transpose()?,
                 service: service.transpose()?,
                 controller: controller.transpose()?,

@@ -163,6 +163,8 @@ pub enum Event<'a> {
     Open,
     /// Its peer has sent a message.
     Message(Message<'a>),
+    /// All has been written of what waited for a slow peer.
+    Drained,
     /// It has closed.
     Close(&'a CloseEvent),
 }
@@ -359,6 +361,12 @@ impl Plugin {
         Deadline::of_event(self.limits())
     }
 
+    /// Whether its namespace wants to know of [`Event::Drained`].
+    #[must_use]
+    pub fn hears_of_drains(&self) -> bool {
+        self.generation.load().code.drain.is_some()
+    }
+
     /// Tells the namespace's handler what has happened to a socket.
     ///
     /// Not cancel-safe: when the future is dropped the instance is lost, as after a trap.
@@ -370,10 +378,12 @@ impl Plugin {
         let Instance {
             store,
             clock,
-            guest: Guest {
-                namespace: Some(guest),
-                ..
-            },
+            guest:
+                Guest {
+                    namespace: Some(guest),
+                    drain,
+                    ..
+                },
         } = &mut *entry.instance
         else {
             return Err(CallError::NotExported("namespace-handler"));
@@ -391,6 +401,11 @@ impl Plugin {
                     .run(pin!(guest.call_on_message(&mut *store, lent, message)))
                     .await
             }
+            Event::Drained => match drain {
+                Some(hook) => clock.run(pin!(hook.call_on_drain(&mut *store, lent))).await,
+                // Another generation has come meanwhile, which does not want to know.
+                None => Ok(Ok(Ok(()))),
+            },
             Event::Close(event) => {
                 let event = types::CloseEvent {
                     code: event.code,

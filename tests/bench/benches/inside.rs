@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use tokio::runtime::Runtime;
 use tulpar_runtime::backplane::Local;
-use tulpar_runtime::config::Config;
-use tulpar_runtime::hub::{self, Audience, Frame, Namespace, Socket};
+use tulpar_runtime::config::{Config, SlowConsumer};
+use tulpar_runtime::hub::{self, Audience, Frame, Namespace, Outbox, Socket};
 use tulpar_runtime::ids::{NodeId, PluginId, SocketId};
 use tulpar_runtime::message::Message;
 use tulpar_runtime::plugin::compile::Compiler;
@@ -28,13 +28,8 @@ fn socket() -> Arc<Socket> {
     let node = NodeId::random().expect("there is randomness");
     let id = SocketId::random(node).expect("there is randomness");
     let nowhere = Arc::new(std::io::sink());
-    Arc::new(Socket::new(
-        id,
-        [127, 0, 0, 1].into(),
-        None,
-        1 << 20,
-        nowhere,
-    ))
+    let outbox = Outbox::new(1 << 20, SlowConsumer::Close, Arc::default(), nowhere);
+    Arc::new(Socket::new(id, [127, 0, 0, 1].into(), None, outbox))
 }
 
 fn shared(runtime: &Runtime) -> Arc<Shared> {

@@ -215,6 +215,21 @@ impl Commanded {
         }
     }
 
+    /// Obeys the commands under `drain` in the socket's values, and tells the room `observers` of it.
+    ///
+    /// # Errors
+    /// When a command wants it.
+    pub fn on_drain(&mut self, ws: &Peer) -> Result<()> {
+        self.seen += 1;
+        let buffered = ws.buffered_amount();
+        let answers = self.obey_script(ws, "drain")?;
+        tell_observers(
+            "drain",
+            ws,
+            json!({ "buffered": buffered, "answers": answers }),
+        )
+    }
+
     /// Obeys the commands under `close` in the socket's values, and tells the room `observers` of it.
     ///
     /// # Errors

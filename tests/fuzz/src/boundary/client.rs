@@ -4,8 +4,8 @@ use std::io::{self, IoSlice};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use tulpar_runtime::config::Limits;
-use tulpar_runtime::hub::{Namespace, Socket, Wire};
+use tulpar_runtime::config::{Limits, SlowConsumer};
+use tulpar_runtime::hub::{Namespace, Outbox, Socket, Wire};
 use tulpar_runtime::ids::{NodeId, SocketId};
 use tulpar_runtime::quota::Account;
 
@@ -62,7 +62,14 @@ impl Client {
         let node = NodeId::random().expect("there is randomness");
         let id = SocketId::random(node).expect("there is randomness");
         let address = [127, 0, 0, 1].into();
-        let socket = Socket::new(id, address, None, limits.outbox_bytes, tap.clone());
+        // Each has its own, so that whatever is dropped leaves whole frames.
+        let policy = match peer {
+            Peer::Fast => SlowConsumer::DropNewest,
+            Peer::Slow => SlowConsumer::DropOldest,
+            Peer::Stuck => SlowConsumer::Close,
+        };
+        let outbox = Outbox::new(limits.outbox_bytes, policy, Arc::default(), tap.clone());
+        let socket = Socket::new(id, address, None, outbox);
         Self {
             socket: Arc::new(socket),
             tap,
