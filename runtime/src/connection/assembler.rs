@@ -3,8 +3,8 @@
 use fastwebsockets::OpCode;
 
 use super::decoder::{Header, ProtocolError};
-use crate::deflate::Inflater;
 use super::text::TextCheck;
+use crate::deflate::Inflater;
 
 /// Puts the fragments of a message together. A message that comes in one frame, as it is, never gets here.
 pub(super) struct Assembler {

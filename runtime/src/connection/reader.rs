@@ -143,9 +143,9 @@ impl<R: AsyncRead + Unpin> Reader<R> {
                         }
                         OpCode::Text | OpCode::Binary | OpCode::Continuation => {}
                     }
-                    let added =
-                        self.assembler
-                            .add(&header, &self.buffer[payload.clone()], seen)?;
+                    let added = self
+                        .assembler
+                        .add(&header, &self.buffer[payload.clone()], seen)?;
                     (header, payload, added)
                 }
             };
