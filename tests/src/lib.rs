@@ -6,6 +6,7 @@
 
 mod client;
 mod commander;
+mod deflating;
 mod desk;
 mod expect;
 mod guests;
@@ -17,6 +18,7 @@ mod small_disk;
 
 pub use client::{Client, CloseFrame, Connect, Message, Value, connect, json};
 pub use commander::{next_event, observer, scripted};
+pub use deflating::{DEFLATE, Deflating, RSV1, Received, deflated, offering};
 pub use desk::call;
 pub use expect::{
     become_served, expect_echo, expect_error, expect_handler_error, expect_not_served, expect_text,

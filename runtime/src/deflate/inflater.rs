@@ -337,7 +337,7 @@ mod tests {
             ),
             (
                 "one that still has its end",
-                &[&whole[..], &END[..2]].concat(),
+                &[&whole[..], &END[..4]].concat(),
             ),
         ] {
             let found = inflate(&mut inflater(true, 100), &[garbage]);

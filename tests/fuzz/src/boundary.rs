@@ -9,7 +9,7 @@ mod client;
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use tulpar_runtime::config::Limits;
+use tulpar_runtime::config::{Limits, Sockets};
 use tulpar_runtime::hub::{self, Namespace, Socket};
 use tulpar_runtime::ids::SocketId;
 use tulpar_runtime::message::{CloseEvent, Message};
@@ -118,7 +118,8 @@ const SLACK: Duration = Duration::from_secs(10);
 /// Events of one input.
 const MAX_EVENTS: usize = 32;
 
-static WORLD: LazyLock<Mutex<World>> = LazyLock::new(|| Mutex::new(World::with("driven")));
+static WORLD: LazyLock<Mutex<World>> =
+    LazyLock::new(|| Mutex::new(World::with("driven", Sockets::default())));
 
 /// Has the guest make the calls that the bytes say, and checks after each event that all is as it should be.
 pub fn boundary(bytes: &[u8]) -> Seen {

@@ -3,16 +3,19 @@
 use tulpar_runtime::hub::is_sendable;
 
 /// Reads the frames that were written to a peer, and panics at the first that no server may send. Returns how many there
-/// were. The last may be cut off: the connection has ended there.
-pub fn check(mut bytes: &[u8], max_message: usize) -> usize {
+/// were. The last may be cut off: the connection has ended there. Messages may be compressed where that was agreed on.
+pub fn check(mut bytes: &[u8], max_message: usize, compression: bool) -> usize {
     let mut count = 0;
     let mut closed = false;
     while let Some((first, payload, rest)) = next(bytes) {
         assert!(!closed, "a frame behind the close frame");
         let opcode = first & 0x0f;
-        // Everything is sent whole, and there are no extensions.
-        assert_eq!(first & 0xf0, 0x80, "{first:#x}");
+        let compressed = compression && opcode < 8 && first & 0x40 != 0;
+        // Everything is sent whole, and there are no other extensions.
+        let flags = if compressed { 0xc0 } else { 0x80 };
+        assert_eq!(first & 0xf0, flags, "{first:#x}");
         match opcode {
+            1 | 2 if compressed => (),
             1 => assert!(
                 std::str::from_utf8(payload).is_ok(),
                 "a text of {payload:?}"
@@ -72,9 +75,10 @@ mod tests {
 
     #[test]
     fn frames_are_counted_up_to_one_that_is_cut_off() {
-        assert_eq!(check(b"", 10), 0);
-        assert_eq!(check(b"\x81\x02hi\x89\0\x88\x02\x03\xe8", 10), 3);
-        assert_eq!(check(b"\x81\x02hi\x81\x02h", 10), 1);
+        assert_eq!(check(b"", 10, true), 0);
+        assert_eq!(check(b"\x81\x02hi\x89\0\x88\x02\x03\xe8", 10, false), 3);
+        assert_eq!(check(b"\x81\x02hi\x81\x02h", 10, false), 1);
+        assert_eq!(check(b"\xc1\x01\x00\x81\x02hi", 10, true), 2);
     }
 
     #[test]
@@ -90,9 +94,9 @@ mod tests {
             b"\x82\x7e\0\x01a",
         ];
         for bytes in wrong {
-            let checked = std::panic::catch_unwind(|| check(bytes, 10));
+            let checked = std::panic::catch_unwind(|| check(bytes, 10, false));
             assert!(checked.is_err(), "{bytes:?}");
         }
-        assert!(std::panic::catch_unwind(|| check(b"\x82\x03abc", 2)).is_err());
+        assert!(std::panic::catch_unwind(|| check(b"\x82\x03abc", 2, false)).is_err());
     }
 }

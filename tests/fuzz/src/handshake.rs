@@ -14,7 +14,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
-use tulpar_runtime::config::Config;
+use tulpar_runtime::config::{Config, Sockets};
 use tulpar_runtime::ids::NodeId;
 use tulpar_runtime::net::router::Router;
 use tulpar_runtime::net::{self, Busy, Server};
@@ -93,7 +93,11 @@ impl Host {
             }
             others(panic);
         }));
-        let world = World::with("echo");
+        let sockets = Sockets {
+            compression: true,
+            ..Sockets::default()
+        };
+        let world = World::with("echo", sockets);
         let limits = world.limits.clone();
         let limit = limits.max_message_bytes;
         let config = Config {
@@ -174,14 +178,26 @@ pub fn handshake(bytes: &[u8]) -> Seen {
         answer
     });
     assert!(!PANICKED.load(Ordering::Relaxed), "the host has panicked");
-    let Some((status, accept, rest)) = head(&answer) else {
+    let Some(Head {
+        status,
+        accept,
+        extensions,
+        rest,
+    }) = head(&answer)
+    else {
         assert!(!matches!(wanted, Wanted::Socket { .. }), "{wanted:?}");
         return vec![0];
     };
     match (status, &wanted) {
-        (101, Wanted::Socket { key, .. }) => {
+        (101, Wanted::Socket { key, offers, .. }) => {
             assert_eq!(accept, Some(derive_accept_key(key.as_bytes())));
-            vec![101, 2000 + frames::check(rest, host.limit).min(9) as u64]
+            let agreed = extensions.as_deref().unwrap_or_default();
+            if let Some(extensions) = &extensions {
+                assert!(*offers, "{extensions:?} was not offered");
+                assert!(extensions.starts_with("permessage-deflate"), "{extensions}");
+            }
+            let frames = frames::check(rest, host.limit, extensions.is_some());
+            vec![3000 + kind(agreed), 2000 + frames.min(9) as u64]
         }
         (101, _) => panic!("{wanted:?} is a socket"),
         (status, Wanted::Socket { doubts: false, .. }) => panic!("{status} for {wanted:?}"),
@@ -196,20 +212,33 @@ pub fn handshake(bytes: &[u8]) -> Seen {
     }
 }
 
-/// The status of the first response, its Sec-WebSocket-Accept, and what follows; none when it is not all there.
-fn head(answer: &[u8]) -> Option<(u16, Option<String>, &[u8])> {
+/// What is looked at of the first response, and what follows it.
+struct Head<'a> {
+    status: u16,
+    accept: Option<String>,
+    extensions: Option<String>,
+    rest: &'a [u8],
+}
+
+/// The head of the first response; none when it is not all there.
+fn head(answer: &[u8]) -> Option<Head<'_>> {
     let mut headers = [EMPTY_HEADER; 64];
     let mut response = httparse::Response::new(&mut headers);
     let parsed = response.parse(answer).expect("the answer is HTTP");
     let Status::Complete(len) = parsed else {
         return None;
     };
-    let accept = response
-        .headers
-        .iter()
-        .find(|header| header.name.eq_ignore_ascii_case("sec-websocket-accept"))
-        .map(|header| String::from_utf8_lossy(header.value).into_owned());
-    Some((response.code?, accept, &answer[len..]))
+    let value = |name: &str| {
+        let mut headers = response.headers.iter();
+        let header = headers.find(|header| header.name.eq_ignore_ascii_case(name))?;
+        Some(String::from_utf8_lossy(header.value).into_owned())
+    };
+    Some(Head {
+        status: response.code?,
+        accept: value("sec-websocket-accept"),
+        extensions: value("sec-websocket-extensions"),
+        rest: &answer[len..],
+    })
 }
 
 /// What a client wants.
@@ -222,6 +251,8 @@ enum Wanted {
     /// A socket.
     Socket {
         key: String,
+        /// It knows extensions.
+        offers: bool,
         /// There may be reasons to refuse it.
         doubts: bool,
     },
@@ -273,6 +304,7 @@ impl Wanted {
         ];
         Self::Socket {
             key: String::from_utf8_lossy(key).into_owned(),
+            offers: !all("sec-websocket-extensions").is_empty(),
             doubts: has_other_form
                 || !target.bytes().all(is_plain)
                 || all("host") != [b"localhost"]

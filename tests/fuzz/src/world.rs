@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use tokio::runtime::Runtime;
 use tulpar_runtime::backplane::Local;
-use tulpar_runtime::config::{Config, ConfigValue, Given, Limits, Quotas};
+use tulpar_runtime::config::{Config, ConfigValue, Given, Limits, Quotas, Sockets};
 use tulpar_runtime::ids::PluginId;
 use tulpar_runtime::plugin::Shared;
 use tulpar_runtime::plugin::compile::Compiler;
@@ -58,8 +58,8 @@ pub struct World {
 }
 
 impl World {
-    /// A host with this guest.
-    pub fn with(name: &'static str) -> Self {
+    /// A host with this guest, which treats its sockets so.
+    pub fn with(name: &'static str, sockets: Sockets) -> Self {
         let memory = Path::new("/dev/shm");
         // In memory where there is some: what is kept is to be forgotten, and each change would wait for the disk.
         let folder = match memory.is_dir() {
@@ -76,6 +76,7 @@ impl World {
             store: folder.path().join("store"),
             limits: limits(),
             quotas: quotas(),
+            sockets,
             plugin: [("acme/driven".to_owned(), given)].into(),
             ..Config::default()
         };

@@ -79,7 +79,7 @@ impl Client {
     /// Checks what it got. Returns how many frames that were.
     pub fn check(&self, limits: &Limits) -> usize {
         let got = self.tap.got.lock().unwrap_or_else(PoisonError::into_inner);
-        frames::check(&got, limits.max_message_bytes)
+        frames::check(&got, limits.max_message_bytes, false)
     }
 
     pub fn got_nothing(&self) -> bool {

@@ -39,6 +39,15 @@ pub(super) fn is_same(got: &[Got], expected: &[Got]) -> bool {
     }
 }
 
+/// The same for what one reader has found, which has noticed that a text is none, or has not.
+pub(super) fn or_cut(mut got: Vec<Got>) -> Vec<Got> {
+    let last = got.last_mut();
+    if let Some(last @ (Got::End | Got::Refused(ProtocolError::InvalidText))) = last {
+        *last = Got::Cut;
+    }
+    got
+}
+
 /// All that comes of these bytes, up to what nothing can follow.
 pub(super) fn read(mut bytes: &[u8], limit: usize) -> Vec<Got> {
     let mut all = Vec::new();
