@@ -5,6 +5,7 @@
 
 mod assembler;
 mod decoder;
+mod pace;
 mod reader;
 mod writer;
 
@@ -18,6 +19,7 @@ use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::time::timeout;
 
 pub use self::decoder::ProtocolError;
+use self::pace::Pace;
 use self::reader::{Incoming, Reader};
 use crate::config::{Limits, Timeouts};
 use crate::deflate::{Inflater, Side};
@@ -29,6 +31,7 @@ use crate::namespace::{HandlerFailed, Namespace};
 #[derive(Clone, Copy, Debug)]
 pub struct Settings {
     max_message_bytes: usize,
+    messages_per_second: u32,
     close_timeout: Duration,
     inflating: Option<(Side, u32)>,
 }
@@ -39,6 +42,7 @@ impl Settings {
     pub fn new(limits: &Limits, timeouts: &Timeouts) -> Self {
         Self {
             max_message_bytes: limits.max_message_bytes,
+            messages_per_second: limits.socket_messages_per_second,
             close_timeout: timeouts.close(),
             inflating: None,
         }
@@ -81,6 +85,7 @@ pub async fn serve(
             settings.max_message_bytes,
             settings.inflater(),
         ),
+        pace: Pace::new(settings.messages_per_second),
         namespace: &namespace,
         socket: &socket,
         settings,
@@ -121,6 +126,7 @@ pub async fn serve(
 /// The life of a socket, from on-open to on-close.
 struct Conversation<'a> {
     reader: Reader<OwnedReadHalf>,
+    pace: Pace,
     namespace: &'a Namespace,
     socket: &'a Arc<Socket>,
     settings: Settings,
@@ -143,12 +149,16 @@ impl Conversation<'_> {
 
     /// Opens the socket and handles its messages until it ends, and says how it ended.
     async fn talk(&mut self) -> CloseEvent {
+        let account = self.namespace.sockets().account();
         if let Err(failed) = self.namespace.open(self.socket).await {
             self.tell(failed);
         }
         loop {
             let incoming = {
-                let mut next = pin!(self.reader.next());
+                let mut next = pin!(async {
+                    self.pace.wait().await;
+                    self.reader.next(account).await
+                });
                 poll_fn(|cx| match ready!(self.socket.outbox().poll_next(cx)) {
                     Next::Close => Poll::Ready(None),
                     Next::Read => next.as_mut().poll(cx).map(Some),
@@ -160,6 +170,7 @@ impl Conversation<'_> {
             };
             match incoming {
                 Ok(Incoming::Message(message)) => {
+                    self.pace.count();
                     self.namespace.admit_message().await;
                     if let Err(failed) = self.namespace.message(self.socket, message).await {
                         self.tell(failed);
@@ -182,12 +193,13 @@ impl Conversation<'_> {
 
     /// Waits for the peer's answer to our close frame, leaving aside what it sent before.
     async fn closing_handshake(&mut self) -> CloseEvent {
+        let account = self.namespace.sockets().account();
         let answered = async {
             loop {
                 if self.socket.outbox().state() == State::Aborted {
                     return None;
                 }
-                match self.reader.next().await {
+                match self.reader.next(account).await {
                     Ok(Incoming::Close(code, reason)) => return Some(peer_closed(code, reason)),
                     Ok(Incoming::End) => return None,
                     Ok(_) => {}

@@ -1,8 +1,6 @@
 //! From a request to a socket (RFC 6455, section 4.2).
 
-use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use fastwebsockets::upgrade::UpgradeFut;
 use hyper::body::Incoming;
@@ -11,8 +9,9 @@ use hyper::{Request, Version};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
+use super::Server;
+use super::dispatch::Caller;
 use super::respond::{self, Answer};
-use super::{Busy, Server};
 use crate::config::{Compression, SlowConsumer};
 use crate::connection;
 use crate::deflate::{self, Agreement};
@@ -21,19 +20,15 @@ use crate::ids::SocketId;
 use crate::namespace::Namespace;
 use crate::quota::Held;
 
-/// After what time who finds no room may come again.
-const FULL: Duration = Duration::from_secs(1);
-
 /// Whether a request asks for a WebSocket.
 pub(super) fn is_wanted(headers: &HeaderMap) -> bool {
     lists(headers, &header::UPGRADE, "websocket")
 }
 
-/// Answers 101, and serves the socket once that has been sent, which counts as `busy` to its end.
+/// Answers 101, and serves the socket once that has been sent.
 pub(super) fn upgrade(
     server: &Arc<Server>,
-    remote: IpAddr,
-    busy: Busy,
+    caller: Caller,
     namespace: &Arc<Namespace>,
     values: Option<Arc<str>>,
     mut request: Request<Incoming>,
@@ -42,9 +37,14 @@ pub(super) fn upgrade(
         tracing::error!("no randomness for a socket's id: {error}");
         Box::new(respond::internal_error())
     })?;
+    let counted = match caller.forwarded {
+        true => server.count(caller.remote),
+        false => Ok(None),
+    };
+    let counted = counted.map_err(|reason| Box::new(respond::refusal(reason)))?;
     let account = namespace.sockets().account();
     let Some(open) = account.hold(Held::Connections, 1) else {
-        return Err(Box::new(respond::unavailable(FULL)));
+        return Err(Box::new(respond::unavailable(respond::SOON)));
     };
     let (response, upgraded) = fastwebsockets::upgrade::upgrade(&mut request)
         .map_err(|error| Box::new(respond::bad_request(&error.to_string())))?;
@@ -60,28 +60,26 @@ pub(super) fn upgrade(
     let limits = &namespace.settings().limits;
     let mut settings = connection::Settings::new(limits, &server.timeouts);
     let agreed = agree_on_compression(namespace, request.headers(), answer.headers_mut());
-    if let Some((agreement, compression)) = &agreed {
-        settings = settings.inflating(agreement.client, compression.ratio);
+    let mut compressor = None;
+    if let Some((Agreement { server, client }, compression)) = agreed {
+        settings = settings.inflating(client, compression.ratio);
+        let made = Compressor::new(server, compression.threshold, account.clone());
+        compressor = Some(Box::new(made));
     }
     let capacity = limits.outbox_bytes;
     let namespace = namespace.clone();
     tokio::spawn(async move {
-        // Held until the socket has ended, so that a server that stops waits for it.
-        let _busy = busy;
-        let _open = open;
+        // Until the socket has ended.
+        let _held = (caller.held, counted, open);
         let Some((stream, received)) = stream_of(upgraded).await else {
             tracing::debug!(conn = %id, "the client left during the handshake");
             return;
         };
         let (read, write) = stream.into_split();
         let wire = Arc::new(write);
-        let mut socket = Socket::new(id, remote, values, capacity, wire.clone());
-        if let Some((agreement, compression)) = agreed {
-            let account = namespace.sockets().account().clone();
-            let compressor = Compressor::new(agreement.server, compression.threshold, account);
-            socket = socket.compressing(compressor);
-        }
-        let socket = Arc::new(socket);
+        let socket = Arc::new(
+            Socket::new(id, caller.remote, values, capacity, wire.clone()).compressing(compressor),
+        );
         connection::serve(read, received, wire, namespace, socket, settings).await;
     });
     Ok(answer)
