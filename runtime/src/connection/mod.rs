@@ -172,6 +172,7 @@ impl Conversation<'_> {
 
     /// Opens the socket and handles its messages until it ends, and says how it ended.
     async fn talk(&mut self) -> CloseEvent {
+        let account = self.namespace.sockets().account();
         if let Err(failed) = self.namespace.open(self.socket).await {
             self.tell(failed);
         }
@@ -181,7 +182,7 @@ impl Conversation<'_> {
             let turned = {
                 let mut next = pin!(async {
                     self.pace.wait().await;
-                    self.reader.next().await
+                    self.reader.next(account).await
                 });
                 poll_fn(|cx| {
                     let (drained, nudged) = match ready!(self.socket.outbox().poll_next(cx)) {
@@ -252,12 +253,13 @@ impl Conversation<'_> {
     /// Waits for the peer's answer to our close frame, leaving aside what it sent before.
     async fn closing_handshake(&mut self) -> CloseEvent {
         poll_fn(|cx| self.socket.outbox().poll_swept(cx)).await;
+        let account = self.namespace.sockets().account();
         let answered = async {
             loop {
                 if self.socket.outbox().state() == State::Aborted {
                     return None;
                 }
-                match self.reader.next().await {
+                match self.reader.next(account).await {
                     Ok(Incoming::Close(code, reason)) => return Some(peer_closed(code, reason)),
                     Ok(Incoming::End) => return None,
                     Ok(_) => {}

@@ -12,12 +12,12 @@ use std::pin::pin;
 
 use fastwebsockets::OpCode;
 use tokio::io::{AsyncRead, AsyncReadExt};
-use tokio::task::yield_now;
 
 use super::assembler::{Added, Assembler};
 use super::decoder::{Header, ProtocolError, parse_close};
 use crate::deflate::Inflater;
 use crate::message::Message;
+use crate::quota::Account;
 
 /// How much is asked of the operating system at once, at least. Some hundred small messages.
 const READ: usize = 16 << 10;
@@ -84,21 +84,26 @@ impl<R: AsyncRead + Unpin> Reader<R> {
         }
     }
 
-    /// What comes next. Cancel-safe.
+    /// What comes next. Cancel-safe. What it takes to inflate a large message counts on `account`.
     ///
     /// # Errors
     /// The peer breaks the protocol or the limit. Nothing can be read behind that.
-    pub async fn next(&mut self) -> Result<Incoming<'_>, ProtocolError> {
+    pub async fn next(&mut self, account: &Account) -> Result<Incoming<'_>, ProtocolError> {
         self.assembler.release();
         let taken = loop {
-            if let Some(taken) = self.take()? {
-                break taken;
-            }
+            let mut taken = self.take();
             if self.unfinished.is_some() {
-                // Others have the thread between two pieces of a large message.
-                yield_now().await;
-            } else if !matches!(self.read().await, Ok(1..)) {
-                break Taken::End;
+                let rest = account.in_turns(|| {
+                    taken = self.take();
+                    self.unfinished.is_none()
+                });
+                // Boxed, as it is rare.
+                Box::pin(rest).await;
+            }
+            match taken? {
+                Some(taken) => break taken,
+                None if matches!(self.read().await, Ok(1..)) => {}
+                None => break Taken::End,
             }
         };
         Ok(match taken {

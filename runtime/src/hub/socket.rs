@@ -37,10 +37,10 @@ impl Socket {
         }
     }
 
-    /// The same, with what compresses the messages to its peer.
+    /// The same, with what compresses the messages to its peer, if anything does.
     #[must_use]
-    pub fn compressing(mut self, compressor: Compressor) -> Self {
-        self.compressor = Some(Box::new(compressor));
+    pub fn compressing(mut self, compressor: Option<Box<Compressor>>) -> Self {
+        self.compressor = compressor;
         self
     }
 

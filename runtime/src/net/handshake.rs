@@ -61,8 +61,11 @@ pub(super) fn upgrade(
     let keepalive = server.keepalive.clone();
     let mut settings = connection::Settings::new(limits, &server.timeouts, keepalive);
     let agreed = agree_on_compression(namespace, request.headers(), answer.headers_mut());
-    if let Some((agreement, compression)) = &agreed {
-        settings = settings.inflating(agreement.client, compression.ratio);
+    let mut compressor = None;
+    if let Some((Agreement { server, client }, compression)) = agreed {
+        settings = settings.inflating(client, compression.ratio);
+        let made = Compressor::new(server, compression.threshold, account.clone());
+        compressor = Some(Box::new(made));
     }
     let capacity = limits.outbox_bytes;
     let policy = namespace.settings().sockets.slow_consumer;
@@ -77,12 +80,7 @@ pub(super) fn upgrade(
         let (read, write) = stream.into_split();
         let wire = Arc::new(write);
         let outbox = namespace.sockets().outbox(capacity, policy, wire.clone());
-        let mut socket = Socket::new(id, caller.remote, values, outbox);
-        if let Some((agreement, compression)) = agreed {
-            let account = namespace.sockets().account().clone();
-            let compressor = Compressor::new(agreement.server, compression.threshold, account);
-            socket = socket.compressing(compressor);
-        }
+        let socket = Socket::new(id, caller.remote, values, outbox).compressing(compressor);
         let socket = Arc::new(socket);
         connection::serve(read, received, wire, namespace, socket, settings).await;
     });
