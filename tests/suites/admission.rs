@@ -84,7 +84,7 @@ async fn connections_that_are_one_too_many_and_say_nothing_cost_nobody() {
     }
     let over = get(server.address(), "/commander").await;
     assert_eq!(over.status, 503);
-    one.close(1000, "").await;
+    drop(one);
     become_free(&server).await;
 }
 

@@ -158,6 +158,21 @@ async fn a_header_without_end_is_refused() {
 }
 
 #[tokio::test]
+async fn a_client_that_asks_and_asks_and_takes_no_answer_is_dropped() {
+    let (server, mut healthy) = server().await;
+    let begun = Instant::now();
+    let mut raw = Raw::connect(server.address()).await;
+    let requests = Raw::request("GET", "/nowhere", &[]).repeat(1000);
+    // Far more than there is room for on the way: without its end, one of these would wait for ever.
+    for _ in 0..1000 {
+        raw.write(&requests).await;
+    }
+    raw.rest().await;
+    assert!(begun.elapsed() >= Duration::from_secs(1));
+    chat(&mut healthy).await;
+}
+
+#[tokio::test]
 async fn nothing_but_line_ends_is_dropped_at_the_deadline() {
     let (server, mut healthy) = server().await;
     let mut raw = Raw::connect(server.address()).await;

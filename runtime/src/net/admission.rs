@@ -25,23 +25,43 @@ pub(super) struct Admission {
 /// What a new connection gets.
 pub(super) enum Ticket {
     /// It is served.
-    Place(OwnedSemaphorePermit),
-    /// It is told that it is one too many.
-    Refusal(OwnedSemaphorePermit),
+    Place(Place),
+    /// It is told why it is not.
+    Refusal(Refusal),
+}
+
+/// One connection among those that there may be, until it is dropped.
+pub(super) struct Place {
+    _permit: OwnedSemaphorePermit,
+    /// None for one of a proxy that is trusted, which many clients share.
+    _counted: Option<Counted>,
+}
+
+/// The right to tell a connection why it is not served.
+pub(super) struct Refusal {
+    _permit: OwnedSemaphorePermit,
+    pub(super) reason: Reason,
+}
+
+/// Why a connection is not served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum Reason {
+    /// There are as many as there may be.
+    #[error("there are as many connections as there may be (limits.connections)")]
+    Full,
+    /// The same of those from its address.
+    #[error(
+        "there are as many connections from there as there may be (limits.connections-per-address)"
+    )]
+    TooMany,
 }
 
 /// What a connection holds as long as it lasts, as a socket too.
 pub(super) struct Held {
     /// A server that stops waits for it.
     pub(super) _busy: Busy,
-    pub(super) _place: OwnedSemaphorePermit,
-    /// None for one of a proxy that is trusted, which many clients share.
-    pub(super) _counted: Option<Counted>,
+    pub(super) _place: Place,
 }
-
-/// There are as many connections from an address as there may be.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct TooMany;
 
 impl Admission {
     pub(super) fn new(limits: &Limits) -> Self {
@@ -55,24 +75,33 @@ impl Admission {
         }
     }
 
-    /// What a connection gets that has just come; none when it is to be closed as it stands.
-    pub(super) fn ticket(&self) -> Option<Ticket> {
-        let place = self.places.clone().try_acquire_owned().ok();
-        place
-            .map(Ticket::Place)
-            .or_else(|| self.refusal().map(Ticket::Refusal))
+    /// What a connection gets that has just come from an address, or, with none, from one that is not counted; nothing
+    /// when it is to be closed as it stands.
+    pub(super) fn ticket(&self, address: Option<IpAddr>) -> Option<Ticket> {
+        let reason = match self.place(address) {
+            Ok(place) => return Some(Ticket::Place(place)),
+            Err(reason) => reason,
+        };
+        let permit = self.refusals.clone().try_acquire_owned().ok()?;
+        Some(Ticket::Refusal(Refusal {
+            _permit: permit,
+            reason,
+        }))
     }
 
-    /// The right to tell a connection that it is one too many; none when it is to be closed as it stands.
-    pub(super) fn refusal(&self) -> Option<OwnedSemaphorePermit> {
-        self.refusals.clone().try_acquire_owned().ok()
+    fn place(&self, address: Option<IpAddr>) -> Result<Place, Reason> {
+        let permit = self.places.clone().try_acquire_owned();
+        Ok(Place {
+            _permit: permit.map_err(|_| Reason::Full)?,
+            _counted: address.map(|address| self.count(address)).transpose()?,
+        })
     }
 
     /// Counts one more connection from an address, for as long as what is returned is held.
     ///
     /// # Errors
     /// There are as many as there may be.
-    pub(super) fn count(&self, address: IpAddr) -> Result<Counted, TooMany> {
+    pub(super) fn count(&self, address: IpAddr) -> Result<Counted, Reason> {
         self.addresses.count(address)
     }
 }
@@ -84,12 +113,12 @@ struct Addresses {
 }
 
 impl Addresses {
-    fn count(self: &Arc<Self>, address: IpAddr) -> Result<Counted, TooMany> {
+    fn count(self: &Arc<Self>, address: IpAddr) -> Result<Counted, Reason> {
         let network = network(address);
         let mut open = self.open();
         let count = open.get(&network).copied().unwrap_or_default();
         if count >= self.most {
-            return Err(TooMany);
+            return Err(Reason::TooMany);
         }
         open.insert(network, count + 1);
         Ok(Counted {
@@ -146,17 +175,26 @@ mod tests {
     #[test]
     fn there_are_as_many_connections_as_allowed_and_then_refusals() {
         let admission = admission(2, 1);
-        let mut places: Vec<_> = (0..2).map(|_| admission.ticket()).collect();
+        let mut places: Vec<_> = (0..2).map(|_| admission.ticket(None)).collect();
         assert!(places.iter().all(|it| matches!(it, Some(Ticket::Place(_)))));
-        let refusals: Vec<_> = (0..REFUSALS).map(|_| admission.ticket()).collect();
-        assert!(
-            refusals
-                .iter()
-                .all(|it| matches!(it, Some(Ticket::Refusal(_))))
-        );
-        assert!(admission.ticket().is_none());
+        let is_full = |it: &Option<Ticket>| matches!(it, Some(Ticket::Refusal(refusal)) if refusal.reason == Reason::Full);
+        let refusals: Vec<_> = (0..REFUSALS).map(|_| admission.ticket(None)).collect();
+        assert!(refusals.iter().all(is_full));
+        assert!(admission.ticket(None).is_none());
         places.pop();
-        assert!(matches!(admission.ticket(), Some(Ticket::Place(_))));
+        assert!(matches!(admission.ticket(None), Some(Ticket::Place(_))));
+    }
+
+    #[test]
+    fn one_that_is_refused_takes_no_place() {
+        let admission = admission(2, 1);
+        let address = Some(IpAddr::from([192, 0, 2, 1]));
+        let _place = admission.ticket(address);
+        for _ in 0..2 {
+            let ticket = admission.ticket(address);
+            assert!(matches!(ticket, Some(Ticket::Refusal(it)) if it.reason == Reason::TooMany));
+        }
+        assert!(matches!(admission.ticket(None), Some(Ticket::Place(_))));
     }
 
     #[test]
@@ -169,8 +207,8 @@ mod tests {
         ] {
             let one = count(first).unwrap();
             let two = count(same).unwrap();
-            assert!(matches!(count(first), Err(TooMany)));
-            assert!(matches!(count(same), Err(TooMany)));
+            assert!(matches!(count(first), Err(Reason::TooMany)));
+            assert!(matches!(count(same), Err(Reason::TooMany)));
             let others = [count(other).unwrap(), count(other).unwrap()];
             drop(one);
             let three = count(same).unwrap();

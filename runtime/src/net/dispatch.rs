@@ -10,6 +10,7 @@ use hyper::header::HeaderMap;
 use hyper::http::request::Parts;
 use hyper::{Method, Request, Response};
 use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::Instant;
 
 use super::admission::Held;
 use super::respond::{self, Answer};
@@ -45,16 +46,33 @@ impl Caller {
     }
 }
 
-/// Answers one request. When the answer is 101 the connection goes on as a socket. A response that takes too long breaks
-/// the connection off by `cut_off`.
+/// Answers one request. When the answer is 101 the connection goes on as a socket. A client that does not take its answer
+/// in time has the connection broken off by `cut_off`.
 pub(super) async fn answer(
     server: Arc<Server>,
     caller: Caller,
     cut_off: CutOff,
-    mut request: Request<Incoming>,
+    request: Request<Incoming>,
 ) -> Result<Answer, Infallible> {
     // The response before has been written.
     cut_off.send_replace(None);
+    let answer = find(&server, caller, &cut_off, request).await;
+    // One that is streamed has told its own time.
+    if respond::is_whole(&answer) {
+        // As long as a request may take, and then until the next one has come.
+        let over = Instant::now() + 2 * server.timeouts.handshake();
+        cut_off.send_replace(Some(over));
+    }
+    Ok(answer)
+}
+
+/// Has whoever a request is for answer it.
+async fn find(
+    server: &Arc<Server>,
+    caller: Caller,
+    cut_off: &CutOff,
+    mut request: Request<Incoming>,
+) -> Answer {
     // What only the host may say, to middlewares as well.
     for name in [controller::PREFIX, controller::VALUES] {
         request.headers_mut().remove(name);
@@ -62,19 +80,19 @@ pub(super) async fn answer(
     let router = server.router();
     let path = request.uri().path();
     if request.method() == Method::CONNECT || !path.starts_with('/') {
-        return Ok(respond::not_found());
+        return respond::not_found();
     }
     let is_upgrade = request.method() == Method::GET && handshake::is_wanted(request.headers());
-    Ok(match (router.find(path), router.find_controller(path)) {
+    match (router.find(path), router.find_controller(path)) {
         (Some(route), controller) if is_upgrade || controller.is_none() => {
-            to_namespace(&server, caller, route, request).await
+            to_namespace(server, caller, route, request).await
         }
         (_, Some(route)) => to_controller(caller.remote, cut_off, route, request).await,
         _ if server.dev && path == "/" && request.method() == Method::GET => {
             respond::html(page::render(&router))
         }
         _ => respond::not_found(),
-    })
+    }
 }
 
 async fn to_namespace(
@@ -116,7 +134,7 @@ async fn to_namespace(
 
 async fn to_controller(
     remote: IpAddr,
-    cut_off: CutOff,
+    cut_off: &CutOff,
     route: &ControllerRoute,
     request: Request<Incoming>,
 ) -> Answer {
@@ -128,7 +146,7 @@ async fn to_controller(
         remote,
         request,
         async |request, values| match route.controller.answer(request, values.as_deref()).await {
-            Ok(response) => respond::streamed(response.map(|body| body.or_cut_off(&cut_off))),
+            Ok(response) => respond::streamed(response.map(|body| body.or_cut_off(cut_off))),
             Err(failure) => respond::failure(failure),
         },
     )

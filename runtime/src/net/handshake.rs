@@ -9,9 +9,9 @@ use hyper::{Request, Version};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
+use super::Server;
 use super::dispatch::Caller;
 use super::respond::{self, Answer};
-use super::{Server, TooMany};
 use crate::config::{Compression, SlowConsumer};
 use crate::connection;
 use crate::deflate::{self, Agreement};
@@ -41,10 +41,10 @@ pub(super) fn upgrade(
         true => server.count(caller.remote),
         false => Ok(None),
     };
-    let counted = counted.map_err(|TooMany| Box::new(respond::too_many()))?;
+    let counted = counted.map_err(|reason| Box::new(respond::refusal(reason)))?;
     let account = namespace.sockets().account();
     let Some(open) = account.hold(Held::Connections, 1) else {
-        return Err(Box::new(respond::full()));
+        return Err(Box::new(respond::unavailable(respond::SOON)));
     };
     let (response, upgraded) = fastwebsockets::upgrade::upgrade(&mut request)
         .map_err(|error| Box::new(respond::bad_request(&error.to_string())))?;

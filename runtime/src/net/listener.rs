@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 use std::future::{Future, pending, ready};
 use std::io;
-use std::net::SocketAddr;
+use std::net::IpAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,10 +17,9 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
-use super::admission::{Held, Ticket};
+use super::admission::{Held, Refusal, Ticket};
 use super::dispatch::{self, Caller};
-use super::respond::{self, Answer};
-use super::{Busy, Server};
+use super::{Busy, Server, respond};
 
 /// How long to wait after the operating system has refused to give another connection, out of file descriptors for
 /// instance: some will be free by then.
@@ -47,11 +46,13 @@ pub async fn accept(
         };
         match accepted {
             Ok((stream, remote)) => {
-                let Some(ticket) = server.admission.ticket() else {
+                // A socket for both shows an IPv4 address as an IPv6 one.
+                let peer = remote.ip().to_canonical();
+                let Some(ticket) = server.ticket(peer) else {
                     continue;
                 };
                 let (server, busy) = (server.clone(), busy.clone());
-                tokio::spawn(serve(server, stream, remote, ticket, busy, stopped.clone()));
+                tokio::spawn(serve(server, stream, peer, ticket, busy, stopped.clone()));
             }
             Err(error) if is_of_one_connection(&error) => {}
             Err(error) => {
@@ -75,7 +76,7 @@ fn is_of_one_connection(error: &io::Error) -> bool {
 async fn serve(
     server: Arc<Server>,
     stream: TcpStream,
-    remote: SocketAddr,
+    peer: IpAddr,
     ticket: Ticket,
     busy: Busy,
     mut stopped: watch::Receiver<()>,
@@ -84,25 +85,14 @@ async fn serve(
     let _ = stream.set_nodelay(true);
     let place = match ticket {
         Ticket::Place(place) => place,
-        Ticket::Refusal(_refusal) => {
-            tracing::debug!(%remote, "refused: there are limits.connections");
-            return refuse(&server, stream, respond::full).await;
+        Ticket::Refusal(refusal) => {
+            tracing::debug!(%peer, "refused: {}", refusal.reason);
+            return refuse(&server, stream, &refusal).await;
         }
-    };
-    // A socket for both shows an IPv4 address as an IPv6 one.
-    let peer = remote.ip().to_canonical();
-    let Ok(counted) = server.count(peer) else {
-        tracing::debug!(%remote, "refused: there are limits.connections-per-address");
-        drop(place);
-        if let Some(_refusal) = server.admission.refusal() {
-            refuse(&server, stream, respond::too_many).await;
-        }
-        return;
     };
     let held = Arc::new(Held {
         _busy: busy,
         _place: place,
-        _counted: counted,
     });
     let http = http(&server);
     let (cut_off, mut cut) = watch::channel(None);
@@ -127,12 +117,12 @@ async fn serve(
     let served = tokio::select! {
         served = served => served,
         () = time_is_over(&mut cut) => {
-            tracing::debug!(%remote, "broken off: a response took too long");
+            tracing::debug!(%peer, "broken off: the client took its response too slowly");
             return;
         }
     };
     if let Err(error) = served {
-        tracing::debug!(%remote, "{error}");
+        tracing::debug!(%peer, "{error}");
     }
 }
 
@@ -150,8 +140,10 @@ fn http(server: &Server) -> http1::Builder {
 }
 
 /// Answers the first request on a connection with the reason why it is the last.
-async fn refuse(server: &Server, stream: TcpStream, reason: fn() -> Answer) {
-    let answer = service_fn(|_: Request<Incoming>| ready(Ok::<_, Infallible>(reason())));
+async fn refuse(server: &Server, stream: TcpStream, refusal: &Refusal) {
+    let answer =
+        |_: Request<Incoming>| ready(Ok::<_, Infallible>(respond::refusal(refusal.reason)));
+    let answer = service_fn(answer);
     let connection = http(server)
         .keep_alive(false)
         .serve_connection(TokioIo::new(stream), answer);

@@ -16,7 +16,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use tokio::sync::mpsc;
 
-use self::admission::{Admission, Counted, TooMany};
+use self::admission::{Admission, Counted, Reason, Ticket};
 pub use self::listener::accept;
 use self::router::Router;
 use crate::config::{Config, Proxy, Timeouts};
@@ -60,12 +60,21 @@ impl Server {
         self.router.load_full()
     }
 
-    /// Counts one more connection from an address; none for a proxy that is trusted, whose connections are those of many.
-    fn count(&self, address: IpAddr) -> Result<Option<Counted>, TooMany> {
-        match self.proxy.trusts(address) {
-            true => Ok(None),
-            false => self.admission.count(address).map(Some),
-        }
+    /// The address that a connection from there is counted for; none for a proxy that is trusted, whose connections are
+    /// those of many.
+    fn counted(&self, address: IpAddr) -> Option<IpAddr> {
+        (!self.proxy.trusts(address)).then_some(address)
+    }
+
+    /// What a connection gets that has just come from there; none when it is to be closed as it stands.
+    fn ticket(&self, peer: IpAddr) -> Option<Ticket> {
+        self.admission.ticket(self.counted(peer))
+    }
+
+    /// Counts one more connection from an address that a proxy has said.
+    fn count(&self, address: IpAddr) -> Result<Option<Counted>, Reason> {
+        let address = self.counted(address);
+        address.map(|it| self.admission.count(it)).transpose()
     }
 
     /// Answers by other routes from now on. Open sockets stay.
