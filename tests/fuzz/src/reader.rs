@@ -21,6 +21,7 @@ use tokio::io::{AsyncRead, ReadBuf};
 use tulpar_runtime::connection::{Incoming, ProtocolError, Reader};
 use tulpar_runtime::deflate::{Inflater, Side};
 use tulpar_runtime::message::Message;
+use tulpar_runtime::quota::Account;
 
 use self::model::Got;
 use crate::mutate::Random;
@@ -239,11 +240,12 @@ fn read(wire: &[u8], cuts: &[usize], received: usize, terms: Terms) -> Vec<Got> 
     let inflater = terms.inflates.then(|| Box::new(inflater));
     let mut reader = Reader::new(stream, wire[..received].to_vec(), terms.limit, inflater);
     let most = most_held(wire.len(), terms);
+    let account = Account::unbounded();
     let mut all = Vec::new();
     loop {
         let polled = {
             let mut cx = Context::from_waker(Waker::noop());
-            match pin!(reader.next()).poll(&mut cx) {
+            match pin!(reader.next(&account)).poll(&mut cx) {
                 Poll::Ready(incoming) => Some(got(incoming)),
                 Poll::Pending => None,
             }
