@@ -69,7 +69,8 @@ async fn v1_sockets_are_closed_in_batches() {
     assert_eq!(server.wait_exit(PATIENCE).code(), Some(0));
 }
 
-#[tokio::test]
+// The clients go on while this one waits for a process.
+#[tokio::test(flavor = "multi_thread")]
 async fn v1_a_rolling_restart_loses_no_message_that_was_answered() {
     const CLIENTS: usize = 8;
     let stores = [(); 2].map(|()| tempfile::tempdir().expect("a temporary folder"));
@@ -116,7 +117,7 @@ async fn v1_a_rolling_restart_loses_no_message_that_was_answered() {
             answered += 1;
         }
     }
-    assert!(answered > CLIENTS, "{answered} messages were answered");
+    assert!(answered > 10 * CLIENTS, "{answered} messages were answered");
 }
 
 /// Has each message kept until it is to stop, by whichever node takes it. Returns the keys whose keeping was answered, and

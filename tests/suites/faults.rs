@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use tulpar_tests::{
     Client, Mould, Opcode, Raw, Server, SmallDisk, Value, become_served, connect, eventually,
-    frame, json, next_event, observer,
+    frame, get, json, next_event, observer,
 };
 
 /// How many connections there are of each kind.
@@ -138,6 +138,8 @@ async fn leaves_nothing_behind(config: &str, end: impl AsyncFn(Raw, &Server)) {
         for _ in 0..EACH {
             end(moment.reach(&server).await, &server).await;
         }
+        // Connections are accepted in their order: behind this one, all are known to the server.
+        assert_eq!(get(server.address(), "/nowhere").await.status, 404);
         has_let_go(&server, &format!("{moment:?}"), before).await;
         let (opened, closed) = heard(&mut observer).await;
         assert_eq!(opened, closed, "{moment:?}");
