@@ -13,6 +13,7 @@ mod http;
 mod lines;
 mod raw;
 mod server;
+mod tls;
 
 pub use client::{Client, CloseFrame, Connect, Message, Value, connect, json};
 pub use commander::{next_event, observer, scripted};
@@ -24,8 +25,9 @@ pub use expect::{
 pub use guests::{Mould, guest, guest_path};
 pub use http::{BrokenOff, Request, ask, chunk};
 pub use lines::Lines;
-pub use raw::{Frame, Opcode, Raw, Response, frame, get};
+pub use raw::{Frame, Opcode, Raw, Response, Stream, frame, get};
 pub use server::{Builder, Server, Signal};
+pub use tls::{Certificate, Trust};
 
 use std::future::Future;
 use std::path::Path;

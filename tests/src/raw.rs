@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use crate::within;
@@ -170,16 +170,21 @@ impl Response {
     }
 }
 
-/// A TCP connection to the server.
+/// What a connection to the server runs over.
+pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin + 'static {}
+
+impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> Stream for S {}
+
+/// A connection to the server.
 pub struct Raw {
-    stream: TcpStream,
+    stream: Box<dyn Stream>,
     ahead: Vec<u8>,
 }
 
-impl From<TcpStream> for Raw {
-    fn from(stream: TcpStream) -> Self {
+impl<S: Stream> From<S> for Raw {
+    fn from(stream: S) -> Self {
         Self {
-            stream,
+            stream: Box::new(stream),
             ahead: Vec::new(),
         }
     }
@@ -198,10 +203,15 @@ impl Raw {
     /// Connects and upgrades.
     pub async fn upgraded(address: SocketAddr, path: &str) -> Self {
         let mut raw = Self::connect(address).await;
-        raw.write(&Self::upgrade_request(path)).await;
-        let response = raw.response().await;
-        assert_eq!(response.status, 101, "{response:?}");
+        raw.upgrade(path).await;
         raw
+    }
+
+    /// Upgrades the connection.
+    pub async fn upgrade(&mut self, path: &str) {
+        self.write(&Self::upgrade_request(path)).await;
+        let response = self.response().await;
+        assert_eq!(response.status, 101, "{response:?}");
     }
 
     /// The bytes of a well-formed request for an upgrade.

@@ -9,7 +9,7 @@ use hyper::body::Incoming;
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 use hyper::{Request, Version};
 use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
+use tokio::time::timeout;
 
 use super::respond::{self, Answer};
 use super::{Busy, Server};
@@ -18,6 +18,7 @@ use crate::hub::Socket;
 use crate::ids::SocketId;
 use crate::namespace::Namespace;
 use crate::quota::Held;
+use crate::transport::Transport;
 
 /// After what time who finds no room may come again.
 const FULL: Duration = Duration::from_secs(1);
@@ -58,16 +59,20 @@ pub(super) fn upgrade(
     let limits = &namespace.settings().limits;
     let settings = connection::Settings::new(limits, &server.timeouts);
     let capacity = limits.outbox_bytes;
+    let patience = server.timeouts.handshake();
     let namespace = namespace.clone();
     tokio::spawn(async move {
         // Held until the socket has ended, so that a server that stops waits for it.
         let _busy = busy;
         let _open = open;
-        let Some((stream, received)) = stream_of(upgraded).await else {
+        let Some((transport, received)) = transport_of(upgraded).await else {
             tracing::debug!(conn = %id, "the client left during the handshake");
             return;
         };
-        let (read, write) = stream.into_split();
+        let Ok(Ok((read, write))) = timeout(patience, transport.split()).await else {
+            tracing::debug!(conn = %id, "the client did not take the answer");
+            return;
+        };
         let wire = Arc::new(write);
         let socket = Arc::new(Socket::new(id, remote, values, capacity, wire.clone()));
         connection::serve(read, received, wire, namespace, socket, settings).await;
@@ -75,10 +80,10 @@ pub(super) fn upgrade(
     Ok(answer)
 }
 
-/// The TCP connection behind an upgrade and what was read of it behind the request; none when it broke.
-async fn stream_of(upgraded: UpgradeFut) -> Option<(TcpStream, Vec<u8>)> {
+/// What an upgraded connection runs over and what was read of it behind the request; none when it broke.
+async fn transport_of(upgraded: UpgradeFut) -> Option<(Transport, Vec<u8>)> {
     let upgraded = upgraded.await.ok()?.into_inner().into_inner();
-    let parts = upgraded.downcast::<TokioIo<TcpStream>>().ok()?;
+    let parts = upgraded.downcast::<TokioIo<Transport>>().ok()?;
     Some((parts.io.into_inner(), parts.read_buf.into()))
 }
 

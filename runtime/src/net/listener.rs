@@ -2,19 +2,20 @@
 
 use std::future::{Future, pending};
 use std::io;
-use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use hyper::Request;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
 use super::{Busy, Server, dispatch};
+use crate::transport::{Arrival, Encrypted, Listener};
 
 /// How long to wait after the operating system has refused to give another connection, out of file descriptors for
 /// instance: some will be free by then.
@@ -24,7 +25,7 @@ const BACK_OFF: Duration = Duration::from_millis(100);
 /// connection counts as `busy` as long as it lasts, as a socket too.
 pub async fn accept(
     server: Arc<Server>,
-    listener: TcpListener,
+    listener: Listener,
     busy: Busy,
     stop: impl Future<Output = ()>,
 ) {
@@ -37,9 +38,9 @@ pub async fn accept(
             () = &mut stop => return,
         };
         match accepted {
-            Ok((stream, remote)) => {
+            Ok(arrival) => {
                 let (server, busy) = (server.clone(), busy.clone());
-                tokio::spawn(serve(server, stream, remote, busy, stopped.clone()));
+                tokio::spawn(serve(server, arrival, busy, stopped.clone()));
             }
             Err(error) if is_of_one_connection(&error) => {}
             Err(error) => {
@@ -62,24 +63,38 @@ fn is_of_one_connection(error: &io::Error) -> bool {
 
 async fn serve(
     server: Arc<Server>,
-    stream: TcpStream,
-    remote: SocketAddr,
+    arrival: Arrival,
     busy: Busy,
     mut stopped: watch::Receiver<()>,
 ) {
-    // A message is small and somebody waits for it.
-    let _ = stream.set_nodelay(true);
+    let peer = arrival.peer();
+    let admitted = tokio::select! {
+        biased;
+        admitted = arrival.admit() => admitted,
+        _ = stopped.changed() => return,
+    };
+    let (transport, remote) = match admitted {
+        Ok(admitted) => admitted,
+        Err(error) => {
+            tracing::debug!(%peer, "dropped: {error}");
+            return;
+        }
+    };
+    let encrypted = transport.is_encrypted();
     let settings = server.clone();
     let (cut_off, mut cut) = watch::channel(None);
-    let answer = service_fn(move |request| {
+    let answer = service_fn(move |mut request: Request<Incoming>| {
         let cut_off = cut_off.clone();
-        dispatch::answer(server.clone(), remote.ip(), busy.clone(), cut_off, request)
+        if encrypted {
+            request.extensions_mut().insert(Encrypted);
+        }
+        dispatch::answer(server.clone(), remote, busy.clone(), cut_off, request)
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(settings.timeouts.handshake())
         .max_buf_size(settings.request_head_bytes)
-        .serve_connection(TokioIo::new(stream), answer)
+        .serve_connection(TokioIo::new(transport), answer)
         .with_upgrades();
     let mut connection = pin!(connection);
     let served = async {
