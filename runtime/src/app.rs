@@ -4,14 +4,12 @@ mod serving;
 
 use std::convert::Infallible;
 use std::future::Future;
-use std::net::SocketAddr;
 use std::path::Path;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, interval, sleep, timeout_at};
@@ -27,6 +25,7 @@ use crate::net::{self, Server};
 use crate::plugin::Shared;
 use crate::plugin::catalog::Catalog;
 use crate::plugin::compile::Compiler;
+use crate::transport::{Listener, Tls};
 use crate::ulak::Ulak;
 
 /// The part of the grace time that is kept for services, when there are some: a quarter.
@@ -59,7 +58,7 @@ pub struct App {
     catalog: Catalog,
     serving: Serving,
     commands: mpsc::Receiver<Command>,
-    listener: TcpListener,
+    listener: Listener,
 }
 
 /// How a server ended.
@@ -78,11 +77,7 @@ impl App {
     /// The address cannot be had, the plugins folder cannot be read, or the sandbox cannot be set up. A plugin that
     /// cannot be served is no error; see [`App::catalog`].
     pub async fn new(config: Config) -> Result<Self> {
-        let listener = match &config.listen {
-            Listen::Tcp(address) => TcpListener::bind(address).await,
-            Listen::Unix(_) => Err(std::io::ErrorKind::Unsupported.into()),
-        };
-        let listener = listener.with_context(|| format!("cannot listen on {}", config.listen))?;
+        let listener = Listener::bind(&config).await?;
         let backplane: Arc<dyn Backplane> = Arc::new(Local);
         let ulak = Arc::new(Ulak::new(backplane.clone(), config.ulak.all_tenants));
         let compiler = Compiler::in_child(&config.limits);
@@ -113,12 +108,18 @@ impl App {
         self.serving.server.router()
     }
 
-    /// The address it holds.
+    /// Where it listens.
     ///
     /// # Errors
     /// The operating system does not tell.
-    pub fn address(&self) -> Result<SocketAddr> {
-        Ok(self.listener.local_addr()?)
+    pub fn address(&self) -> Result<Listen> {
+        Ok(self.listener.address()?)
+    }
+
+    /// Whether connections are encrypted.
+    #[must_use]
+    pub fn is_encrypted(&self) -> bool {
+        self.listener.tls().is_some()
     }
 
     /// Starts the services, serves until `stop` is ready, then closes what is open and stops the services.
@@ -131,6 +132,7 @@ impl App {
             listener,
         } = self;
         let server = serving.server.clone();
+        let tls = listener.tls().cloned();
         let serving_admin = serving.admin.clone();
         // Nothing is ever sent: the channel closes when nobody is busy any more.
         let (busy, mut idle) = mpsc::channel(1);
@@ -170,6 +172,7 @@ impl App {
                     () = too_late => {}
                     () = look_after(&mut catalog, &mut serving, &mut commands, stop(stopped.clone())) => {}
                     never = listen_to_operator(serving_admin, config.admin_socket()) => match never {},
+                    never = renew_certificate(tls) => match never {},
                 }
             }
         }
@@ -282,4 +285,12 @@ async fn listen_to_operator(admin: Arc<Admin>, socket: Option<&Path>) -> Infalli
         }
     }
     std::future::pending().await
+}
+
+/// Takes in what happens to the certificate, when there is one.
+async fn renew_certificate(tls: Option<Arc<Tls>>) -> Infallible {
+    match tls {
+        Some(tls) => tls.renew().await,
+        None => std::future::pending().await,
+    }
 }

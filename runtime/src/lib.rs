@@ -1,7 +1,7 @@
 //! Tulpar: a WebSocket application server whose handlers are sandboxed WebAssembly components.
 //!
-//! The way of a message leads through the modules in this order: [`net`] accepts and upgrades, [`middleware`] decides,
-//! [`connection`] reads frames and puts messages together, [`namespace`] hands them to the instance of a [`plugin`],
+//! The way of a message leads through the modules in this order: [`net`] accepts and upgrades what comes by a
+//! [`transport`], [`middleware`] decides, [`connection`] reads frames and puts messages together, [`namespace`] hands them to the instance of a [`plugin`],
 //! whose host functions address sockets and rooms in the [`hub`] by way of the [`backplane`]; the hub queues frames in
 //! outboxes, which the [`connection`] writes. What comes from elsewhere, a request to a [`controller`] or the time for a
 //! [`service`] to work, reaches the same sockets through [`ulak`]. [`app`] puts the parts together, [`cli`] starts them.
@@ -25,4 +25,5 @@ pub mod plugin;
 pub mod quota;
 pub mod service;
 pub mod store;
+pub mod transport;
 pub mod ulak;

@@ -8,7 +8,7 @@ const LAYERS: &[&[&str]] = &[
     &["ids", "message", "config"],
     &["deflate", "quota"],
     &["hub", "store"],
-    &["backplane"],
+    &["backplane", "transport"],
     &["ulak"],
     &["plugin"],
     &["namespace", "middleware", "controller", "service"],

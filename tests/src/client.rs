@@ -12,7 +12,7 @@ use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::tungstenite::{Bytes, Error};
 use tokio_tungstenite::{WebSocketStream, client_async_with_config};
 
-use crate::raw::{Raw, Response};
+use crate::raw::{Raw, Response, Stream};
 use crate::within;
 
 pub use serde_json::{Value, json};
@@ -52,6 +52,13 @@ impl Connect {
         opened.unwrap_or_else(|status| panic!("{url} is refused with {status}"))
     }
 
+    /// Upgrades a connection that there is already; a refusal fails the test.
+    pub async fn open_over(self, stream: impl Stream) -> Client {
+        let url = self.url.clone();
+        let opened = self.try_open_over(stream).await;
+        opened.unwrap_or_else(|response| panic!("{url} is refused with {}", response.status))
+    }
+
     /// Connects in vain, and gives the whole response.
     pub async fn refused(self) -> Response {
         let mut request = self.request();
@@ -79,11 +86,21 @@ impl Connect {
 
     /// Connects, or gives the response that is no 101, without its body.
     pub async fn try_open(self) -> Result<Client, Response> {
-        let request = self.request();
-        let what = format!("the handshake with {}", self.url);
-        let stream = within("a TCP connection", TcpStream::connect(address(&request))).await;
+        let stream = within(
+            "a TCP connection",
+            TcpStream::connect(address(&self.request())),
+        )
+        .await;
         let stream = stream.expect("the server accepts");
         stream.set_nodelay(true).expect("TCP_NODELAY can be set");
+        self.try_open_over(stream).await
+    }
+
+    /// The same over a connection that there is already.
+    pub async fn try_open_over(self, stream: impl Stream) -> Result<Client, Response> {
+        let request = self.request();
+        let what = format!("the handshake with {}", self.url);
+        let stream: Box<dyn Stream> = Box::new(stream);
         let limits = WebSocketConfig::default()
             .max_message_size(None)
             .max_frame_size(None);
@@ -106,6 +123,7 @@ impl Connect {
     pub async fn if_it_listens(self) -> Option<Client> {
         let request = self.request();
         let stream = TcpStream::connect(address(&request)).await.ok()?;
+        let stream: Box<dyn Stream> = Box::new(stream);
         let opened = client_async_with_config(request, stream, None);
         let (socket, response) = within("a handshake or its end", opened).await.ok()?;
         Some(Client {
@@ -139,7 +157,7 @@ fn address(request: &Request) -> SocketAddr {
 
 /// An open connection.
 pub struct Client {
-    socket: WebSocketStream<TcpStream>,
+    socket: WebSocketStream<Box<dyn Stream>>,
     /// The response to the handshake.
     pub response: Response,
 }

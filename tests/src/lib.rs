@@ -15,6 +15,7 @@ mod lines;
 mod raw;
 mod server;
 mod small_disk;
+mod tls;
 
 pub use client::{Client, CloseFrame, Connect, Message, Value, connect, json};
 pub use commander::{next_event, observer, scripted};
@@ -27,9 +28,10 @@ pub use expect::{
 pub use guests::{Mould, guest, guest_path};
 pub use http::{BrokenOff, Request, ask, chunk};
 pub use lines::Lines;
-pub use raw::{Frame, Opcode, Raw, Response, frame, get};
+pub use raw::{Frame, Opcode, Raw, Response, Stream, frame, get};
 pub use server::{Builder, Server, Signal, allow_many_files};
 pub use small_disk::SmallDisk;
+pub use tls::{Certificate, Trust};
 
 use std::future::Future;
 use std::path::Path;

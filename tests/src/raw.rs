@@ -1,11 +1,12 @@
 //! Bytes by hand: handshakes and frames that no client library would send.
 
 use std::net::SocketAddr;
+use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
 use rustix::net::sockopt::set_socket_linger;
 use socket2::{Domain, Socket, Type};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use crate::within;
@@ -173,16 +174,24 @@ impl Response {
     }
 }
 
-/// A TCP connection to the server.
+/// What a connection to the server runs over.
+pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin + 'static {}
+
+impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> Stream for S {}
+
+/// A connection to the server.
 pub struct Raw {
-    stream: TcpStream,
+    stream: Box<dyn Stream>,
+    /// The same over TCP, to set how it ends.
+    tcp: Option<OwnedFd>,
     ahead: Vec<u8>,
 }
 
-impl From<TcpStream> for Raw {
-    fn from(stream: TcpStream) -> Self {
+impl<S: Stream> From<S> for Raw {
+    fn from(stream: S) -> Self {
         Self {
-            stream,
+            stream: Box::new(stream),
+            tcp: None,
             ahead: Vec::new(),
         }
     }
@@ -195,19 +204,22 @@ impl Raw {
             .await
             .expect("the server accepts");
         stream.set_nodelay(true).expect("TCP_NODELAY can be set");
-        Self::from(stream)
+        Self::over(stream)
+    }
+
+    fn over(stream: TcpStream) -> Self {
+        let tcp = stream.as_fd().try_clone_to_owned();
+        Self {
+            tcp: Some(tcp.expect("there is a descriptor left")),
+            ..Self::from(stream)
+        }
     }
 
     /// Connects and upgrades.
     pub async fn upgraded(address: SocketAddr, path: &str) -> Self {
-        Self::connect(address).await.upgrade(path).await
-    }
-
-    async fn upgrade(mut self, path: &str) -> Self {
-        self.write(&Self::upgrade_request(path)).await;
-        let response = self.response().await;
-        assert_eq!(response.status, 101, "{response:?}");
-        self
+        let mut raw = Self::connect(address).await;
+        raw.upgrade(path).await;
+        raw
     }
 
     /// Connects so that little fits in between, and upgrades: as long as it does not read, the operating system takes no
@@ -223,8 +235,16 @@ impl Raw {
             socket.set_nonblocking(true)?;
             TcpStream::from_std(socket.into())
         };
-        let raw = Self::from(connected().expect("the server accepts"));
-        raw.upgrade(path).await
+        let mut raw = Self::over(connected().expect("the server accepts"));
+        raw.upgrade(path).await;
+        raw
+    }
+
+    /// Upgrades the connection.
+    pub async fn upgrade(&mut self, path: &str) {
+        self.write(&Self::upgrade_request(path)).await;
+        let response = self.response().await;
+        assert_eq!(response.status, 101, "{response:?}");
     }
 
     /// The bytes of a well-formed request for an upgrade.
@@ -263,7 +283,8 @@ impl Raw {
 
     /// Breaks the connection off: the server is told that it never was (RST), and gets nothing that it has not read.
     pub fn reset(self) {
-        let linger = set_socket_linger(&self.stream, Some(Duration::ZERO));
+        let tcp = self.tcp.as_ref().expect("only TCP can be reset");
+        let linger = set_socket_linger(tcp, Some(Duration::ZERO));
         linger.expect("the option can be set");
     }
 

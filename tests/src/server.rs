@@ -60,7 +60,7 @@ impl Builder {
     }
 
     /// Listens here instead of on a free port.
-    pub fn listen(mut self, address: SocketAddr) -> Self {
+    pub fn listen(mut self, address: impl ToString) -> Self {
         self.listen = address.to_string();
         self
     }
@@ -86,20 +86,15 @@ impl Builder {
     /// Starts the server and waits until it listens.
     pub fn start(self) -> Server {
         let mut server = self.spawn();
-        match server.stdout.wait_for(&["listening on http://"], START) {
-            Some(line) => {
-                let address = line
-                    .trim()
-                    .rsplit("http://")
-                    .next()
-                    .expect("rsplit gives at least one part");
-                server.address = address
-                    .parse()
-                    .unwrap_or_else(|error| panic!("{error} in `{line}`"));
-                server
-            }
-            None => panic!("the server did not say that it listens"),
+        let Some(line) = server.stdout.wait_for(&["listening on "], START) else {
+            panic!("the server did not say that it listens");
+        };
+        // On a Unix socket it has no address.
+        if let Some((_, address)) = line.trim().split_once("://") {
+            let address = address.parse();
+            server.address = address.unwrap_or_else(|error| panic!("{error} in `{line}`"));
         }
+        server
     }
 
     /// Starts the server and waits until it ends, as it does when it cannot serve.

@@ -83,7 +83,7 @@ async fn v1_a_rolling_restart_loses_no_message_that_was_answered() {
             None => server.start(),
         }
     };
-    let mut nodes = vec![start(0, None), start(1, None)];
+    let mut nodes = [start(0, None), start(1, None)];
     let addresses = [nodes[0].address(), nodes[1].address()];
     let stop = Arc::new(AtomicBool::new(false));
     let clients: Vec<_> = (0..CLIENTS)

@@ -1,9 +1,9 @@
 //! The server's side.
 
 use std::convert::Infallible;
-use std::fs::{self, Permissions};
+use std::fs;
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, FileTypeExt, PermissionsExt};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,10 +17,10 @@ use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use serde::Serialize;
-use tokio::net::UnixListener;
 use tokio::sync::oneshot;
 
 use super::{Admin, Command, Order};
+use crate::transport::unix::Bound;
 
 /// The longest order, in bytes.
 const MAX_ORDER: usize = 4 << 10;
@@ -31,7 +31,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 ///
 /// # Errors
 /// It cannot be made, or another server listens on it.
-pub async fn bind(path: &Path) -> io::Result<UnixListener> {
+pub async fn bind(path: &Path) -> io::Result<Bound> {
     if let Some(folder) = path
         .parent()
         .filter(|folder| !folder.as_os_str().is_empty())
@@ -41,30 +41,13 @@ pub async fn bind(path: &Path) -> io::Result<UnixListener> {
             .mode(0o700)
             .create(folder)?;
     }
-    let listener = match UnixListener::bind(path) {
-        Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
-            if !fs::symlink_metadata(path)?.file_type().is_socket() {
-                return Err(io::Error::other("there is a file that is no socket"));
-            }
-            // Only one that nobody listens on refuses.
-            match tokio::net::UnixStream::connect(path).await {
-                Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
-                    fs::remove_file(path)?;
-                }
-                _ => return Err(io::Error::other("another server listens on it")),
-            }
-            UnixListener::bind(path)?
-        }
-        bound => bound?,
-    };
-    fs::set_permissions(path, Permissions::from_mode(0o600))?;
-    Ok(listener)
+    Bound::new(path, 0o600).await
 }
 
 /// Answers on the socket until the future is dropped.
-pub async fn serve(admin: Arc<Admin>, listener: UnixListener) {
+pub async fn serve(admin: Arc<Admin>, listener: Bound) {
     loop {
-        let Ok((stream, _)) = listener.accept().await else {
+        let Ok(stream) = listener.accept().await else {
             tokio::time::sleep(Duration::from_millis(100)).await;
             continue;
         };

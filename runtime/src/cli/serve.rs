@@ -100,9 +100,14 @@ async fn serve(config: Config) -> Result<Ended> {
     let app = App::new(config).await?;
     let address = app.address()?;
     let mut report = report(&app, &plugins);
-    _ = writeln!(report, "listening on http://{address}");
-    if dev {
-        _ = writeln!(report, "try it in a browser: http://{address}/");
+    let place = match &address {
+        Listen::Tcp(address) if app.is_encrypted() => format!("https://{address}"),
+        Listen::Tcp(address) => format!("http://{address}"),
+        socket @ Listen::Unix(_) => socket.to_string(),
+    };
+    _ = writeln!(report, "listening on {place}");
+    if dev && matches!(address, Listen::Tcp(_)) {
+        _ = writeln!(report, "try it in a browser: {place}/");
     }
     // Nobody has to read this.
     let _ = std::io::stdout().write_all(report.as_bytes());

@@ -17,7 +17,6 @@ use std::sync::Arc;
 use std::task::{Poll, ready};
 use std::time::Duration;
 
-use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::time::timeout;
 
 pub use self::decoder::ProtocolError;
@@ -30,6 +29,7 @@ use crate::deflate::{Inflater, Side};
 use crate::hub::{self, CloseCode, Frame, Next, Socket, State};
 use crate::message::{CloseEvent, Message};
 use crate::namespace::{HandlerFailed, Namespace};
+use crate::transport::{ReadHalf, WriteHalf};
 
 /// What a connection needs to know of the configuration.
 pub struct Settings {
@@ -76,9 +76,9 @@ impl Settings {
 ///
 /// Not cancel-safe: on-close would not run.
 pub async fn serve(
-    read: OwnedReadHalf,
+    read: ReadHalf,
     received: Vec<u8>,
-    wire: Arc<OwnedWriteHalf>,
+    wire: Arc<WriteHalf>,
     namespace: Arc<Namespace>,
     socket: Arc<Socket>,
     settings: Settings,
@@ -134,7 +134,7 @@ pub async fn serve(
 
 /// The life of a socket, from on-open to on-close.
 struct Conversation<'a> {
-    reader: Reader<Listened<'a, OwnedReadHalf>>,
+    reader: Reader<Listened<'a, ReadHalf>>,
     pace: Pace,
     namespace: &'a Namespace,
     socket: &'a Arc<Socket>,

@@ -61,6 +61,8 @@ pub(super) struct Held {
     /// A server that stops waits for it.
     pub(super) _busy: Busy,
     pub(super) _place: Place,
+    /// For one that has come by a proxy which said whose it is.
+    pub(super) _counted: Option<Counted>,
 }
 
 impl Admission {

@@ -7,7 +7,7 @@ use hyper::body::Incoming;
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 use hyper::{Request, Version};
 use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
+use tokio::time::timeout;
 
 use super::Server;
 use super::dispatch::Caller;
@@ -19,6 +19,7 @@ use crate::hub::{Compressor, Socket};
 use crate::ids::SocketId;
 use crate::namespace::Namespace;
 use crate::quota::Held;
+use crate::transport::Transport;
 
 /// Whether a request asks for a WebSocket.
 pub(super) fn is_wanted(headers: &HeaderMap) -> bool {
@@ -69,15 +70,19 @@ pub(super) fn upgrade(
     }
     let capacity = limits.outbox_bytes;
     let policy = namespace.settings().sockets.slow_consumer;
+    let patience = server.timeouts.handshake();
     let namespace = namespace.clone();
     tokio::spawn(async move {
         // Until the socket has ended.
         let _held = (caller.held, counted, open);
-        let Some((stream, received)) = stream_of(upgraded).await else {
+        let Some((transport, received)) = transport_of(upgraded).await else {
             tracing::debug!(conn = %id, "the client left during the handshake");
             return;
         };
-        let (read, write) = stream.into_split();
+        let Ok(Ok((read, write))) = timeout(patience, transport.split()).await else {
+            tracing::debug!(conn = %id, "the client did not take the answer");
+            return;
+        };
         let wire = Arc::new(write);
         let outbox = namespace.sockets().outbox(capacity, policy, wire.clone());
         let socket = Socket::new(id, caller.remote, values, outbox).compressing(compressor);
@@ -107,10 +112,10 @@ fn agree_on_compression(
     Some((agreement, compression))
 }
 
-/// The TCP connection behind an upgrade and what was read of it behind the request; none when it broke.
-async fn stream_of(upgraded: UpgradeFut) -> Option<(TcpStream, Vec<u8>)> {
+/// What an upgraded connection runs over and what was read of it behind the request; none when it broke.
+async fn transport_of(upgraded: UpgradeFut) -> Option<(Transport, Vec<u8>)> {
     let upgraded = upgraded.await.ok()?.into_inner().into_inner();
-    let parts = upgraded.downcast::<TokioIo<TcpStream>>().ok()?;
+    let parts = upgraded.downcast::<TokioIo<Transport>>().ok()?;
     Some((parts.io.into_inner(), parts.read_buf.into()))
 }
 

@@ -3,7 +3,6 @@
 use std::convert::Infallible;
 use std::future::{Future, pending, ready};
 use std::io;
-use std::net::IpAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,14 +12,14 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
-use super::admission::{Held, Refusal, Ticket};
+use super::admission::{Held, Reason, Refusal, Ticket};
 use super::dispatch::{self, Caller};
 use super::{Busy, Server, respond};
+use crate::transport::{Arrival, Encrypted, Listener, Transport};
 
 /// How long to wait after the operating system has refused to give another connection, out of file descriptors for
 /// instance: some will be free by then.
@@ -34,7 +33,7 @@ const HEADERS: usize = 100;
 /// connection counts as `busy` as long as it lasts, as a socket too.
 pub async fn accept(
     server: Arc<Server>,
-    listener: TcpListener,
+    listener: Listener,
     busy: Busy,
     stop: impl Future<Output = ()>,
 ) {
@@ -51,14 +50,13 @@ pub async fn accept(
             () = &mut stop => return,
         };
         match accepted {
-            Ok((stream, remote)) => {
-                // A socket for both shows an IPv4 address as an IPv6 one.
-                let peer = remote.ip().to_canonical();
-                let Some(ticket) = server.ticket(peer) else {
+            Ok(arrival) => {
+                // Before it says anything: one address takes no more places by handshakes that it never ends.
+                let Some(ticket) = server.ticket(arrival.peer()) else {
                     continue;
                 };
                 let (server, busy) = (server.clone(), busy.clone());
-                tokio::spawn(serve(server, stream, peer, ticket, busy, stopped.clone()));
+                tokio::spawn(serve(server, arrival, ticket, busy, stopped.clone()));
             }
             Err(error) if is_of_one_connection(&error) => {}
             Err(error) => {
@@ -81,34 +79,54 @@ fn is_of_one_connection(error: &io::Error) -> bool {
 
 async fn serve(
     server: Arc<Server>,
-    stream: TcpStream,
-    peer: IpAddr,
+    arrival: Arrival,
     ticket: Ticket,
     busy: Busy,
     mut stopped: watch::Receiver<()>,
 ) {
-    // A message is small and somebody waits for it.
-    let _ = stream.set_nodelay(true);
-    let place = match ticket {
-        Ticket::Place(place) => place,
-        Ticket::Refusal(refusal) => {
-            tracing::debug!(%peer, "refused: {}", refusal.reason);
-            return refuse(&server, stream, &refusal).await;
+    let peer = arrival.peer();
+    let admitted = tokio::select! {
+        biased;
+        admitted = arrival.admit() => admitted,
+        _ = stopped.changed() => return,
+    };
+    let (transport, remote) = match admitted {
+        Ok(admitted) => admitted,
+        Err(error) => {
+            tracing::debug!(%peer, "dropped: {error}");
+            return;
+        }
+    };
+    // A proxy's connection has not been counted, and now it is known whose it is.
+    let counted = match remote == peer {
+        true => Ok(None),
+        false => server.count(remote),
+    };
+    let (place, counted) = match (ticket, counted) {
+        (Ticket::Place(place), Ok(counted)) => (place, counted),
+        (Ticket::Refusal(Refusal { reason, .. }), _) | (_, Err(reason)) => {
+            tracing::debug!(%remote, "refused: {reason}");
+            return refuse(&server, transport, reason).await;
         }
     };
     let held = Arc::new(Held {
         _busy: busy,
         _place: place,
+        _counted: counted,
     });
+    let encrypted = transport.is_encrypted();
     let http = http(&server);
     let (cut_off, mut cut) = watch::channel(None);
-    let answer = service_fn(move |request| {
+    let answer = service_fn(move |mut request: Request<Incoming>| {
         let cut_off = cut_off.clone();
-        let caller = Caller::new(&server, peer, held.clone(), request.headers());
+        let caller = Caller::new(&server, remote, held.clone(), request.headers());
+        if encrypted {
+            request.extensions_mut().insert(Encrypted);
+        }
         dispatch::answer(server.clone(), caller, cut_off, request)
     });
     let connection = http
-        .serve_connection(TokioIo::new(stream), answer)
+        .serve_connection(TokioIo::new(transport), answer)
         .with_upgrades();
     let mut connection = pin!(connection);
     let served = async {
@@ -146,13 +164,12 @@ fn http(server: &Server) -> http1::Builder {
 }
 
 /// Answers the first request on a connection with the reason why it is the last.
-async fn refuse(server: &Server, stream: TcpStream, refusal: &Refusal) {
-    let answer =
-        |_: Request<Incoming>| ready(Ok::<_, Infallible>(respond::refusal(refusal.reason)));
+async fn refuse(server: &Server, transport: Transport, reason: Reason) {
+    let answer = |_: Request<Incoming>| ready(Ok::<_, Infallible>(respond::refusal(reason)));
     let answer = service_fn(answer);
     let connection = http(server)
         .keep_alive(false)
-        .serve_connection(TokioIo::new(stream), answer);
+        .serve_connection(TokioIo::new(transport), answer);
     // Who does not ask does not hear it.
     let _ = connection.await;
 }

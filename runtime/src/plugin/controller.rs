@@ -13,6 +13,7 @@ use wasmtime_wasi_http::{Error, WasiHttpView};
 use super::instance::{Instance, finished};
 use super::sandbox::Deadline;
 use super::{CallError, Plugin};
+use crate::transport::Encrypted;
 
 /// Where a controller's response arrives, before its body is complete: a response, or the error that it gave instead.
 pub type ResponseSender = oneshot::Sender<Result<Response<HyperOutgoingBody>, ErrorCode>>;
@@ -46,11 +47,13 @@ impl Plugin {
         let Some(controller) = &guest.incoming else {
             return Err(CallError::NotExported("wasi:http/incoming-handler"));
         };
+        let scheme = match request.extensions().get::<Encrypted>() {
+            Some(Encrypted) => Scheme::Https,
+            None => Scheme::Http,
+        };
         let handed = |error| CallError::Trap(std::sync::Arc::new(error));
         let mut http = store.data_mut().http();
-        let request = http
-            .new_incoming_request(Scheme::Http, request)
-            .map_err(handed)?;
+        let request = http.new_incoming_request(scheme, request).map_err(handed)?;
         let response = http.new_response_outparam(response).map_err(handed)?;
         let call = pin!(controller.call_handle(store, request, response));
         let outcome = finished(clock.run(call).await);

@@ -115,7 +115,7 @@ impl Host {
             let address = listener.local_addr().expect("it has an address");
             tokio::spawn(net::accept(
                 server,
-                listener,
+                listener.into(),
                 accepting,
                 std::future::pending(),
             ));

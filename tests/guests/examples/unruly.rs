@@ -63,6 +63,7 @@ impl Guest for Unruly {
             "/out" => call_out(out, query.strip_prefix("url=").unwrap_or_default()),
             "/state" => answer(out, 200, seen.to_string().as_bytes()),
             "/env" => environment(out),
+            "/scheme" => answer(out, 200, format!("{:?}", request.scheme()).as_bytes()),
             "/echo" => echo(out, &request),
             _ => answer(out, 404, b"nothing unruly here"),
         }

@@ -59,7 +59,7 @@ fn main() -> anyhow::Result<()> {
         let listener = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         println!("listening on http://{}", listener.local_addr()?);
         let (busy, _idle) = tokio::sync::mpsc::channel(1);
-        net::accept(server, listener, busy, std::future::pending()).await;
+        net::accept(server, listener.into(), busy, std::future::pending()).await;
         Ok(())
     })
 }
