@@ -1,7 +1,7 @@
 //! The server as a child process, with a plugins folder of its own.
 
 use std::fs;
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::net::SocketAddr;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -32,9 +32,16 @@ pub struct Builder {
     env: Vec<(String, String)>,
     cache: PathBuf,
     listen: String,
+    is_heard: bool,
 }
 
 impl Builder {
+    /// Has nobody read its log, as when whoever collects it has ended.
+    pub fn unheard(mut self) -> Self {
+        self.is_heard = false;
+        self
+    }
+
     /// Writes this as the configuration file.
     pub fn config(mut self, toml: &str) -> Self {
         self.config = Some(toml.to_owned());
@@ -151,7 +158,11 @@ impl Builder {
             .spawn()
             .unwrap_or_else(|error| panic!("{command:?} does not start: {error}"));
         let stdout = Lines::collect(child.stdout.take().expect("it is piped"));
-        let stderr = Lines::collect(child.stderr.take().expect("it is piped"));
+        let stderr = child.stderr.take().filter(|_| self.is_heard);
+        let stderr = match stderr {
+            Some(stderr) => Lines::collect(stderr),
+            None => Lines::collect(io::empty()),
+        };
         let address = SocketAddr::from(([0, 0, 0, 0], 0));
         Server {
             child,
@@ -205,6 +216,7 @@ impl Server {
             env: Vec::new(),
             cache: workspace().join("target/tests-cache"),
             listen: "127.0.0.1:0".to_owned(),
+            is_heard: true,
         }
     }
 

@@ -47,6 +47,24 @@ async fn v1_a_signal_closes_the_sockets_runs_on_close_and_ends_with_0() {
 }
 
 #[tokio::test]
+async fn v2_a_log_that_nobody_reads_is_no_reason_to_fail() {
+    let mut server = Server::with(&["commander"]).unheard().start();
+    for _ in 0..5 {
+        let mut client = connect(server.url("/commander")).await;
+        let said = json!({ "do": "log", "level": "error", "text": "does anybody hear this?" });
+        assert_eq!(client.ask(said).await, "done");
+        // It breaks the protocol, which is said in the log too.
+        let mut raw = Raw::upgraded(server.address(), "/commander").await;
+        raw.write(&[0xff, 0xff]).await;
+        assert_eq!(raw.close_frame().await.0, 1002);
+        client.close(1000, "").await;
+        assert_eq!(client.expect_close().await.0, 1000);
+    }
+    server.signal(Signal::TERM);
+    assert_eq!(server.wait_exit(PATIENCE).code(), Some(0));
+}
+
+#[tokio::test]
 async fn v1_on_close_hears_1001() {
     let mut server = Server::with(&["commander"]).start();
     let mut client = connect(server.url("/commander")).await;

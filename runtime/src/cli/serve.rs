@@ -75,6 +75,8 @@ impl Serve {
 fn start_log() {
     let filter = EnvFilter::try_from_env("TULPAR_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
     tracing_subscriber::fmt()
+        // It would say on the standard error that nobody reads there any more, which cannot end well.
+        .log_internal_errors(false)
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal())

@@ -158,9 +158,9 @@ impl Clock {
             state.yielded.store(false, Ordering::Relaxed);
             state.counted.store(self.nanos(now), Ordering::Relaxed);
             thread_time::keep_fresh(now);
-            slices::begin(now);
+            let slice = slices::begin(now);
             let polled = call.as_mut().poll(cx);
-            slices::end();
+            drop(slice);
             let now = Instant::now();
             let yielded = polled.is_pending() && state.yielded.load(Ordering::Relaxed);
             turns.end(cx, now, yielded);

@@ -23,15 +23,21 @@ thread_local! {
     static THIS: Cell<Option<Arc<AtomicU64>>> = const { Cell::new(None) };
 }
 
-/// A guest has this thread from now on.
-pub(super) fn begin(now: Instant) {
+/// A guest has this thread from now on, until what is returned is dropped, by a panic too.
+#[must_use]
+pub(super) fn begin(now: Instant) -> Slice {
     let nanos = now.saturating_duration_since(*BEGIN).as_nanos();
     set(u64::try_from(nanos).unwrap_or(u64::MAX).max(1));
+    Slice
 }
 
-/// No guest has it any more.
-pub(super) fn end() {
-    set(0);
+/// The time for which a guest has a thread.
+pub(super) struct Slice;
+
+impl Drop for Slice {
+    fn drop(&mut self) {
+        set(0);
+    }
 }
 
 fn set(since: u64) {
@@ -69,9 +75,9 @@ mod tests {
     fn a_guest_that_stays_is_seen_until_it_goes() {
         // Other tests have guests too, on threads of their own; theirs end.
         let now = Instant::now();
-        begin(now);
+        let slice = begin(now);
         assert!(is_one_long(now + LONG + Duration::from_nanos(1)));
-        end();
+        drop(slice);
         let this = THIS.take().unwrap();
         assert_eq!(this.load(Ordering::Relaxed), 0);
     }
