@@ -20,6 +20,16 @@ async fn has_let_go(server: &Server, what: &str, before: usize) {
     .await;
 }
 
+/// How many descriptors the server has when it is ready, and nobody but the observer is there.
+async fn descriptors(server: &Server) -> usize {
+    // The last that it opens when it starts is for the operator.
+    eventually("the server to be ready", async || {
+        (server.admin_status("/ready") == Some(200)).then_some(())
+    })
+    .await;
+    server.descriptors()
+}
+
 fn has_not_panicked(server: &Server) {
     let log = server.stderr.text();
     assert!(!log.contains("panicked"), "{log}");
@@ -133,7 +143,7 @@ impl Moment {
 async fn leaves_nothing_behind(config: &str, end: impl AsyncFn(Raw, &Server)) {
     let server = Server::with(&["commander"]).config(config).start();
     let mut observer = observer(&server, "/commander").await;
-    let before = server.descriptors();
+    let before = descriptors(&server).await;
     for moment in MOMENTS {
         for _ in 0..EACH {
             end(moment.reach(&server).await, &server).await;
@@ -183,7 +193,7 @@ async fn v2_a_peer_that_never_ends_is_left_when_its_time_is_over() {
         .config("[timeouts]\nhandshake-ms = 200\nclose-ms = 200")
         .start();
     let mut observer = observer(&server, "/commander").await;
-    let before = server.descriptors();
+    let before = descriptors(&server).await;
     let mut held = Vec::new();
     for moment in [
         BeforeTheRequest,
@@ -211,7 +221,7 @@ async fn v2_connections_that_come_and_go_by_the_thousand_leave_nothing_behind() 
         .env("TULPAR_LOG", "warn")
         .start();
     let mut observer = observer(&server, "/commander").await;
-    let before = server.descriptors();
+    let before = descriptors(&server).await;
     let (mut opened, mut closed, mut memory) = (0, 0, 0);
     for round in 0..ROUNDS {
         let mut held = Vec::new();
