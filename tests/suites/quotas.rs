@@ -235,6 +235,69 @@ async fn limits_of_a_tenant_or_a_plugin_stand_over_those_of_all() {
 }
 
 #[tokio::test]
+async fn a_tenant_and_a_plugin_have_a_largest_message_of_their_own() {
+    let server = server(
+        "[limits]\nmax-message-bytes = 1000\n[tenant.acme]\nlimits = { max-message-bytes = 100 }\n\
+         [plugin.\"acme/echo\"]\nlimits = { max-message-bytes = 5000000 }",
+    );
+    for (path, most) in [
+        ("/commander", 1000),
+        ("/acme/commander", 100),
+        ("/acme/echo", 5_000_000),
+    ] {
+        let mut client = connect(server.url(path)).await;
+        client.send("x".repeat(most)).await;
+        assert_eq!(client.recv_text().await.len(), most, "{path}");
+        client.send("x".repeat(most + 1)).await;
+        assert_eq!(client.expect_close().await.0, 1009, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn a_socket_that_sends_more_than_it_may_is_held_back_and_no_other() {
+    let server = server("[plugin.\"acme/echo\"]\nlimits = { socket-messages-per-second = 50 }");
+    let mut client = connect(server.url("/acme/echo")).await;
+    let mut neighbour = connect(server.url("/acme/echo")).await;
+    let begun = Instant::now();
+    // A tenth of a second's worth comes at once.
+    for number in 0..55 {
+        client.feed(number.to_string()).await;
+    }
+    client.flush().await;
+    neighbour.send("me too").await;
+    assert_eq!(neighbour.recv_text().await, "me too");
+    assert!(begun.elapsed() < Duration::from_millis(900));
+    for number in 0..55 {
+        assert_eq!(client.recv_text().await, number.to_string());
+    }
+    let taken = begun.elapsed();
+    assert!(taken > Duration::from_millis(900), "{taken:?}");
+    let mut other = connect(server.url("/acme/commander")).await;
+    let begun = Instant::now();
+    for number in 0..100 {
+        other.send(number.to_string()).await;
+        other.recv_text().await;
+    }
+    assert!(begun.elapsed() < Duration::from_secs(1));
+}
+
+#[tokio::test]
+async fn a_socket_that_is_held_back_can_be_closed() {
+    let server = server("[limits]\nsocket-messages-per-second = 1");
+    let mut client = connect(server.url("/commander")).await;
+    let begun = Instant::now();
+    client
+        .feed(json!({ "do": "close", "code": 4000, "reason": "" }).to_string())
+        .await;
+    for _ in 0..100 {
+        client.feed("x").await;
+    }
+    client.flush().await;
+    assert_eq!(client.expect_close().await.0, 4000);
+    assert!(begun.elapsed() < Duration::from_secs(1));
+}
+
+#[tokio::test]
 async fn a_call_makes_as_many_host_calls_as_allowed_and_not_one_more() {
     let server = server("[limits]\nhost-calls = 500");
     let mut client = connect(server.url("/commander")).await;

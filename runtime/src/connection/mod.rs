@@ -6,6 +6,7 @@
 mod assembler;
 mod decoder;
 mod keepalive;
+mod pace;
 mod reader;
 mod writer;
 
@@ -21,6 +22,7 @@ use tokio::time::timeout;
 pub use self::decoder::ProtocolError;
 pub use self::keepalive::Keepalive;
 use self::keepalive::{Listened, Verdict, Watched};
+use self::pace::Pace;
 use self::reader::{Incoming, Reader};
 use crate::config::{Limits, Timeouts};
 use crate::hub::{self, CloseCode, Frame, Next, Socket, State};
@@ -30,6 +32,7 @@ use crate::namespace::{HandlerFailed, Namespace};
 /// What a connection needs to know of the configuration.
 pub struct Settings {
     max_message_bytes: usize,
+    messages_per_second: u32,
     close_timeout: Duration,
     keepalive: Arc<Keepalive>,
 }
@@ -40,6 +43,7 @@ impl Settings {
     pub fn new(limits: &Limits, timeouts: &Timeouts, keepalive: Arc<Keepalive>) -> Self {
         Self {
             max_message_bytes: limits.max_message_bytes,
+            messages_per_second: limits.socket_messages_per_second,
             close_timeout: timeouts.close(),
             keepalive,
         }
@@ -62,6 +66,7 @@ pub async fn serve(
     let read = watched.listen(read);
     let mut conversation = Conversation {
         reader: Reader::new(read, received, settings.max_message_bytes),
+        pace: Pace::new(settings.messages_per_second),
         namespace: &namespace,
         socket: &socket,
         watched: &watched,
@@ -104,6 +109,7 @@ pub async fn serve(
 /// The life of a socket, from on-open to on-close.
 struct Conversation<'a> {
     reader: Reader<Listened<'a, OwnedReadHalf>>,
+    pace: Pace,
     namespace: &'a Namespace,
     socket: &'a Arc<Socket>,
     watched: &'a Watched,
@@ -140,77 +146,83 @@ impl Conversation<'_> {
 
     /// Opens the socket and handles its messages until it ends, and says how it ended.
     async fn talk(&mut self) -> CloseEvent {
-        if let Err(failed) = self.namespace.open(self.socket).await {
+        let (namespace, socket) = (self.namespace, self.socket);
+        if let Err(failed) = namespace.open(socket).await {
             self.tell(failed);
         }
         // A handler that sends again whenever all is written must not keep its peer from being heard.
         let mut drained_last = false;
         loop {
-            let turned = {
-                let mut next = pin!(self.reader.next());
-                poll_fn(|cx| {
-                    let (drained, nudged) = match ready!(self.socket.outbox().poll_next(cx)) {
-                        Next::Read { drained, nudged } => (drained, nudged),
-                        Next::Look => return Poll::Ready(Turned::Silent),
-                        Next::Close => return Poll::Ready(Turned::Closing),
-                    };
-                    if drained && !drained_last {
-                        return Poll::Ready(Turned::Drained);
-                    }
-                    match next.as_mut().poll(cx) {
-                        Poll::Ready(incoming) => Poll::Ready(Turned::Incoming(incoming)),
-                        Poll::Pending if drained => Poll::Ready(Turned::Drained),
-                        Poll::Pending if nudged => Poll::Ready(Turned::Silent),
-                        Poll::Pending => Poll::Pending,
-                    }
-                })
-                .await
-            };
+            let turned = self.turn(drained_last).await;
             drained_last = matches!(turned, Turned::Drained);
-            let incoming = match turned {
-                Turned::Incoming(incoming) => incoming,
+            match turned {
+                Turned::Incoming(Ok(Incoming::Message(message))) => {
+                    namespace.admit_message().await;
+                    if let Err(failed) = namespace.message(socket, message).await {
+                        self.tell(failed);
+                    }
+                }
+                Turned::Incoming(Ok(Incoming::Ping(payload))) => {
+                    // When it is not accepted the peer has more to read than that, or the socket is closing.
+                    let _ = socket.send(Frame::pong(payload));
+                }
+                Turned::Incoming(Ok(Incoming::Pong)) => {}
+                Turned::Incoming(Ok(Incoming::Close(code, reason))) => {
+                    socket.outbox().close(Frame::close(code, ""));
+                    return peer_closed(code, reason);
+                }
+                Turned::Incoming(Ok(Incoming::End)) => return self.dropped(),
+                Turned::Incoming(Err(error)) => return self.fail(error),
                 Turned::Drained => {
-                    if self.socket.outbox().take_drained()
-                        && let Err(failed) = self.namespace.drained(self.socket).await
+                    if socket.outbox().take_drained()
+                        && let Err(failed) = namespace.drained(socket).await
                     {
                         self.tell(failed);
                     }
-                    continue;
                 }
                 Turned::Silent => match self.watched.judge() {
-                    Verdict::Wait => continue,
-                    Verdict::Ping => {
-                        // When it is not accepted the socket is closing, which the next round sees.
-                        let _ = self.socket.send(Frame::ping(b""));
-                        continue;
-                    }
+                    Verdict::Wait => {}
+                    // When it is not accepted the socket is closing, which the next round sees.
+                    Verdict::Ping => _ = socket.send(Frame::ping(b"")),
                     Verdict::Drop => {
-                        tracing::debug!(ns = self.namespace.sockets().path(), conn = %self.socket.id(), "no sign of life");
+                        tracing::debug!(ns = namespace.sockets().path(), conn = %socket.id(), "no sign of life");
                         return self.dropped();
                     }
                 },
                 Turned::Closing => return self.closing_handshake().await,
-            };
-            match incoming {
-                Ok(Incoming::Message(message)) => {
-                    self.namespace.admit_message().await;
-                    if let Err(failed) = self.namespace.message(self.socket, message).await {
-                        self.tell(failed);
-                    }
-                }
-                Ok(Incoming::Ping(payload)) => {
-                    // When it is not accepted the peer has more to read than that, or the socket is closing.
-                    let _ = self.socket.send(Frame::pong(payload));
-                }
-                Ok(Incoming::Pong) => {}
-                Ok(Incoming::Close(code, reason)) => {
-                    self.socket.outbox().close(Frame::close(code, ""));
-                    return peer_closed(code, reason);
-                }
-                Ok(Incoming::End) => return self.dropped(),
-                Err(error) => return self.fail(error),
             }
         }
+    }
+
+    /// What comes next. `drained_last`: whether the last was that all has been written.
+    async fn turn(&mut self, drained_last: bool) -> Turned<'_> {
+        let (pace, outbox) = (&self.pace, self.socket.outbox());
+        let (mut waiting, mut paced) = (pin!(pace.wait()), false);
+        let mut next = pin!(self.reader.next());
+        poll_fn(|cx| {
+            let (drained, nudged) = match ready!(outbox.poll_next(cx)) {
+                Next::Read { drained, nudged } => (drained, nudged),
+                Next::Look => return Poll::Ready(Turned::Silent),
+                Next::Close => return Poll::Ready(Turned::Closing),
+            };
+            if drained && !drained_last {
+                return Poll::Ready(Turned::Drained);
+            }
+            paced = paced || waiting.as_mut().poll(cx).is_ready();
+            if paced && let Poll::Ready(incoming) = next.as_mut().poll(cx) {
+                if let Ok(Incoming::Message(_)) = incoming {
+                    pace.count();
+                }
+                return Poll::Ready(Turned::Incoming(incoming));
+            }
+            match drained {
+                true => Poll::Ready(Turned::Drained),
+                // Who is not read from now cannot be heard.
+                false if nudged && paced => Poll::Ready(Turned::Silent),
+                false => Poll::Pending,
+            }
+        })
+        .await
     }
 
     /// Waits for the peer's answer to our close frame, leaving aside what it sent before.

@@ -6,13 +6,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::body::Incoming;
+use hyper::header::HeaderMap;
 use hyper::http::request::Parts;
 use hyper::{Method, Request, Response};
 use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::Instant;
 
+use super::admission::Held;
 use super::respond::{self, Answer};
 use super::router::{ControllerRoute, Route};
-use super::{Busy, Server, handshake, page};
+use super::{Server, forwarded, handshake, origin, page};
 use crate::controller::{self, CutOff};
 use crate::middleware;
 use crate::plugin::host::RequestContext;
@@ -21,17 +24,55 @@ use crate::plugin::{Plugin, Verdict};
 /// What a chain of middlewares that let a request pass has attached to it: the values, as JSON.
 type Values = Option<Arc<str>>;
 
-/// Answers one request. When the answer is 101 the connection goes on as a socket, which counts as `busy` to its end. A
-/// response that takes too long breaks the connection off by `cut_off`.
+/// Who sends a request.
+pub(super) struct Caller {
+    /// Where it is: the other end of the connection, or what proxies that are trusted say.
+    pub(super) remote: IpAddr,
+    /// Whether it is a proxy that has said so. Its connections are not counted; a socket that it brings is.
+    pub(super) forwarded: bool,
+    /// What the connection holds.
+    pub(super) held: Arc<Held>,
+}
+
+impl Caller {
+    /// Who sends a request with these headers from `peer`.
+    pub(super) fn new(server: &Server, peer: IpAddr, held: Arc<Held>, headers: &HeaderMap) -> Self {
+        let remote = forwarded::client(&server.proxy, peer, headers);
+        Self {
+            remote,
+            forwarded: remote != peer,
+            held,
+        }
+    }
+}
+
+/// Answers one request. When the answer is 101 the connection goes on as a socket. A client that does not take its answer
+/// in time has the connection broken off by `cut_off`.
 pub(super) async fn answer(
     server: Arc<Server>,
-    remote: IpAddr,
-    busy: Busy,
+    caller: Caller,
     cut_off: CutOff,
-    mut request: Request<Incoming>,
+    request: Request<Incoming>,
 ) -> Result<Answer, Infallible> {
     // The response before has been written.
     cut_off.send_replace(None);
+    let answer = find(&server, caller, &cut_off, request).await;
+    // One that is streamed has told its own time.
+    if respond::is_whole(&answer) {
+        // As long as a request may take, and then until the next one has come.
+        let over = Instant::now() + 2 * server.timeouts.handshake();
+        cut_off.send_replace(Some(over));
+    }
+    Ok(answer)
+}
+
+/// Has whoever a request is for answer it.
+async fn find(
+    server: &Arc<Server>,
+    caller: Caller,
+    cut_off: &CutOff,
+    mut request: Request<Incoming>,
+) -> Answer {
     // What only the host may say, to middlewares as well.
     for name in [controller::PREFIX, controller::VALUES] {
         request.headers_mut().remove(name);
@@ -39,47 +80,50 @@ pub(super) async fn answer(
     let router = server.router();
     let path = request.uri().path();
     if request.method() == Method::CONNECT || !path.starts_with('/') {
-        return Ok(respond::not_found());
+        return respond::not_found();
     }
     let is_upgrade = request.method() == Method::GET && handshake::is_wanted(request.headers());
-    Ok(match (router.find(path), router.find_controller(path)) {
+    match (router.find(path), router.find_controller(path)) {
         (Some(route), controller) if is_upgrade || controller.is_none() => {
-            to_namespace(&server, remote, busy, route, request).await
+            to_namespace(server, caller, route, request).await
         }
-        (_, Some(route)) => to_controller(remote, cut_off, route, request).await,
+        (_, Some(route)) => to_controller(caller.remote, cut_off, route, request).await,
         _ if server.dev && path == "/" && request.method() == Method::GET => {
             respond::html(page::render(&router))
         }
         _ => respond::not_found(),
-    })
+    }
 }
 
 async fn to_namespace(
     server: &Arc<Server>,
-    remote: IpAddr,
-    busy: Busy,
+    caller: Caller,
     route: &Route,
     request: Request<Incoming>,
 ) -> Answer {
     if request.method() != Method::GET {
         return respond::not_found();
     }
+    let is_upgrade = handshake::is_wanted(request.headers());
+    let origins = &route.namespace.settings().sockets.origins;
+    if is_upgrade && !origin::is_allowed(request.headers(), origins) {
+        return respond::forbidden();
+    }
     if let Some(left) = quarantined(&route.middlewares).max(route.namespace.quarantined()) {
         return respond::unavailable(left);
     }
-    let is_upgrade = handshake::is_wanted(request.headers());
     if is_upgrade && let Err(answer) = handshake::check(&request) {
         return *answer;
     }
     behind_middlewares(
         &route.middlewares,
-        remote,
+        caller.remote,
         request,
         async |request, values| {
             if !is_upgrade {
                 return respond::upgrade_required();
             }
-            match handshake::upgrade(server, remote, busy, &route.namespace, values, request) {
+            match handshake::upgrade(server, caller, &route.namespace, values, request) {
                 Ok(answer) => answer,
                 Err(answer) => *answer,
             }
@@ -90,7 +134,7 @@ async fn to_namespace(
 
 async fn to_controller(
     remote: IpAddr,
-    cut_off: CutOff,
+    cut_off: &CutOff,
     route: &ControllerRoute,
     request: Request<Incoming>,
 ) -> Answer {
@@ -102,7 +146,7 @@ async fn to_controller(
         remote,
         request,
         async |request, values| match route.controller.answer(request, values.as_deref()).await {
-            Ok(response) => respond::streamed(response.map(|body| body.or_cut_off(&cut_off))),
+            Ok(response) => respond::streamed(response.map(|body| body.or_cut_off(cut_off))),
             Err(failure) => respond::failure(failure),
         },
     )

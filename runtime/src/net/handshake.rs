@@ -1,8 +1,6 @@
 //! From a request to a socket (RFC 6455, section 4.2).
 
-use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use fastwebsockets::upgrade::UpgradeFut;
 use hyper::body::Incoming;
@@ -11,27 +9,24 @@ use hyper::{Request, Version};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
+use super::Server;
+use super::dispatch::Caller;
 use super::respond::{self, Answer};
-use super::{Busy, Server};
 use crate::connection;
 use crate::hub::Socket;
 use crate::ids::SocketId;
 use crate::namespace::Namespace;
 use crate::quota::Held;
 
-/// After what time who finds no room may come again.
-const FULL: Duration = Duration::from_secs(1);
-
 /// Whether a request asks for a WebSocket.
 pub(super) fn is_wanted(headers: &HeaderMap) -> bool {
     lists(headers, &header::UPGRADE, "websocket")
 }
 
-/// Answers 101, and serves the socket once that has been sent, which counts as `busy` to its end.
+/// Answers 101, and serves the socket once that has been sent.
 pub(super) fn upgrade(
     server: &Arc<Server>,
-    remote: IpAddr,
-    busy: Busy,
+    caller: Caller,
     namespace: &Arc<Namespace>,
     values: Option<Arc<str>>,
     mut request: Request<Incoming>,
@@ -40,9 +35,14 @@ pub(super) fn upgrade(
         tracing::error!("no randomness for a socket's id: {error}");
         Box::new(respond::internal_error())
     })?;
+    let counted = match caller.forwarded {
+        true => server.count(caller.remote),
+        false => Ok(None),
+    };
+    let counted = counted.map_err(|reason| Box::new(respond::refusal(reason)))?;
     let account = namespace.sockets().account();
     let Some(open) = account.hold(Held::Connections, 1) else {
-        return Err(Box::new(respond::unavailable(FULL)));
+        return Err(Box::new(respond::unavailable(respond::SOON)));
     };
     let (response, upgraded) = fastwebsockets::upgrade::upgrade(&mut request)
         .map_err(|error| Box::new(respond::bad_request(&error.to_string())))?;
@@ -61,9 +61,8 @@ pub(super) fn upgrade(
     let policy = namespace.settings().sockets.slow_consumer;
     let namespace = namespace.clone();
     tokio::spawn(async move {
-        // Held until the socket has ended, so that a server that stops waits for it.
-        let _busy = busy;
-        let _open = open;
+        // Until the socket has ended.
+        let _held = (caller.held, counted, open);
         let Some((stream, received)) = stream_of(upgraded).await else {
             tracing::debug!(conn = %id, "the client left during the handshake");
             return;
@@ -71,7 +70,7 @@ pub(super) fn upgrade(
         let (read, write) = stream.into_split();
         let wire = Arc::new(write);
         let outbox = namespace.sockets().outbox(capacity, policy, wire.clone());
-        let socket = Arc::new(Socket::new(id, remote, values, outbox));
+        let socket = Arc::new(Socket::new(id, caller.remote, values, outbox));
         connection::serve(read, received, wire, namespace, socket, settings).await;
     });
     Ok(answer)

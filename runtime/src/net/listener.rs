@@ -1,12 +1,15 @@
 //! Accepting connections and speaking HTTP on them.
 
-use std::future::{Future, pending};
+use std::convert::Infallible;
+use std::future::{Future, pending, ready};
 use std::io;
-use std::net::SocketAddr;
+use std::net::IpAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use hyper::Request;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -15,14 +18,19 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
-use super::{Busy, Server, dispatch};
+use super::admission::{Held, Refusal, Ticket};
+use super::dispatch::{self, Caller};
+use super::{Busy, Server, respond};
 
 /// How long to wait after the operating system has refused to give another connection, out of file descriptors for
 /// instance: some will be free by then.
 const BACK_OFF: Duration = Duration::from_millis(100);
 
-/// Accepts connections until `stop` is ready, and looks after sockets whose peers are silent meanwhile. Then those that still speak HTTP end with the request in hand. Each
-/// connection counts as `busy` as long as it lasts, as a socket too.
+/// Headers that a request may have unless hyper is told another number.
+const HEADERS: usize = 100;
+
+/// Accepts connections until `stop` is ready, and looks after sockets whose peers are silent meanwhile. Then those that
+/// still speak HTTP end with the request in hand. Each connection counts as `busy` as long as it lasts, as a socket too.
 pub async fn accept(
     server: Arc<Server>,
     listener: TcpListener,
@@ -43,8 +51,13 @@ pub async fn accept(
         };
         match accepted {
             Ok((stream, remote)) => {
+                // A socket for both shows an IPv4 address as an IPv6 one.
+                let peer = remote.ip().to_canonical();
+                let Some(ticket) = server.ticket(peer) else {
+                    continue;
+                };
                 let (server, busy) = (server.clone(), busy.clone());
-                tokio::spawn(serve(server, stream, remote, busy, stopped.clone()));
+                tokio::spawn(serve(server, stream, peer, ticket, busy, stopped.clone()));
             }
             Err(error) if is_of_one_connection(&error) => {}
             Err(error) => {
@@ -68,22 +81,32 @@ fn is_of_one_connection(error: &io::Error) -> bool {
 async fn serve(
     server: Arc<Server>,
     stream: TcpStream,
-    remote: SocketAddr,
+    peer: IpAddr,
+    ticket: Ticket,
     busy: Busy,
     mut stopped: watch::Receiver<()>,
 ) {
     // A message is small and somebody waits for it.
     let _ = stream.set_nodelay(true);
-    let settings = server.clone();
+    let place = match ticket {
+        Ticket::Place(place) => place,
+        Ticket::Refusal(refusal) => {
+            tracing::debug!(%peer, "refused: {}", refusal.reason);
+            return refuse(&server, stream, &refusal).await;
+        }
+    };
+    let held = Arc::new(Held {
+        _busy: busy,
+        _place: place,
+    });
+    let http = http(&server);
     let (cut_off, mut cut) = watch::channel(None);
     let answer = service_fn(move |request| {
         let cut_off = cut_off.clone();
-        dispatch::answer(server.clone(), remote.ip(), busy.clone(), cut_off, request)
+        let caller = Caller::new(&server, peer, held.clone(), request.headers());
+        dispatch::answer(server.clone(), caller, cut_off, request)
     });
-    let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(settings.timeouts.handshake())
-        .max_buf_size(settings.request_head_bytes)
+    let connection = http
         .serve_connection(TokioIo::new(stream), answer)
         .with_upgrades();
     let mut connection = pin!(connection);
@@ -99,13 +122,38 @@ async fn serve(
     let served = tokio::select! {
         served = served => served,
         () = time_is_over(&mut cut) => {
-            tracing::debug!(%remote, "broken off: a response took too long");
+            tracing::debug!(%peer, "broken off: the client took its response too slowly");
             return;
         }
     };
     if let Err(error) = served {
-        tracing::debug!(%remote, "{error}");
+        tracing::debug!(%peer, "{error}");
     }
+}
+
+/// How HTTP is spoken.
+fn http(server: &Server) -> http1::Builder {
+    let mut http = http1::Builder::new();
+    http.timer(TokioTimer::new())
+        .header_read_timeout(server.timeouts.handshake())
+        .max_buf_size(server.request_head_bytes);
+    // For hyper's own number it has room on the stack, for any other it takes memory at each request.
+    if server.request_headers != HEADERS {
+        http.max_headers(server.request_headers);
+    }
+    http
+}
+
+/// Answers the first request on a connection with the reason why it is the last.
+async fn refuse(server: &Server, stream: TcpStream, refusal: &Refusal) {
+    let answer =
+        |_: Request<Incoming>| ready(Ok::<_, Infallible>(respond::refusal(refusal.reason)));
+    let answer = service_fn(answer);
+    let connection = http(server)
+        .keep_alive(false)
+        .serve_connection(TokioIo::new(stream), answer);
+    // Who does not ask does not hear it.
+    let _ = connection.await;
 }
 
 /// Waits for the time that is told last, when one is.

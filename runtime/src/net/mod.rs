@@ -1,20 +1,25 @@
 //! From a TCP connection to an upgraded one: accepting, HTTP, routes, the handshake; or to a controller.
 
+mod admission;
 mod dispatch;
+mod forwarded;
 mod handshake;
 mod listener;
+mod origin;
 mod page;
 mod respond;
 pub mod router;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use tokio::sync::mpsc;
 
+use self::admission::{Admission, Counted, Reason, Ticket};
 pub use self::listener::accept;
 use self::router::Router;
-use crate::config::{Config, Timeouts};
+use crate::config::{Config, Proxy, Timeouts};
 use crate::connection::Keepalive;
 use crate::ids::NodeId;
 
@@ -26,7 +31,10 @@ pub type Busy = mpsc::Sender<std::convert::Infallible>;
 pub struct Server {
     node: NodeId,
     router: ArcSwap<Router>,
+    admission: Admission,
+    proxy: Proxy,
     request_head_bytes: usize,
+    request_headers: usize,
     timeouts: Timeouts,
     keepalive: Arc<Keepalive>,
     dev: bool,
@@ -39,7 +47,10 @@ impl Server {
         Self {
             node,
             router: ArcSwap::from_pointee(router),
+            admission: Admission::new(&config.limits),
+            proxy: config.proxy.clone(),
             request_head_bytes: config.limits.request_head_bytes,
+            request_headers: config.limits.request_headers,
             timeouts: config.timeouts.clone(),
             keepalive: Keepalive::new(&config.timeouts),
             dev: config.dev,
@@ -50,6 +61,23 @@ impl Server {
     #[must_use]
     pub fn router(&self) -> Arc<Router> {
         self.router.load_full()
+    }
+
+    /// The address that a connection from there is counted for; none for a proxy that is trusted, whose connections are
+    /// those of many.
+    fn counted(&self, address: IpAddr) -> Option<IpAddr> {
+        (!self.proxy.trusts(address)).then_some(address)
+    }
+
+    /// What a connection gets that has just come from there; none when it is to be closed as it stands.
+    fn ticket(&self, peer: IpAddr) -> Option<Ticket> {
+        self.admission.ticket(self.counted(peer))
+    }
+
+    /// Counts one more connection from an address that a proxy has said.
+    fn count(&self, address: IpAddr) -> Result<Option<Counted>, Reason> {
+        let address = self.counted(address);
+        address.map(|it| self.admission.count(it)).transpose()
     }
 
     /// Answers by other routes from now on. Open sockets stay.

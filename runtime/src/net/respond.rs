@@ -7,13 +7,22 @@ use http_body_util::{Either, Full};
 use hyper::header::{self, HeaderName, HeaderValue};
 use hyper::{Response, StatusCode};
 
+use super::admission::Reason;
 use crate::controller::{Failure, ResponseBody};
+
+/// After what time a client may come again where something will soon be free.
+pub(super) const SOON: Duration = Duration::from_secs(1);
 
 /// A response of this server.
 pub(super) type Answer = Response<Body>;
 
 /// Its body: whole, or a controller's, as it comes.
 pub(super) type Body = Either<Full<Bytes>, ResponseBody>;
+
+/// Whether an answer does not come bit by bit.
+pub(super) fn is_whole(answer: &Answer) -> bool {
+    matches!(answer.body(), Either::Left(_))
+}
 
 /// A body that is there.
 pub(super) fn whole(bytes: impl Into<Bytes>) -> Body {
@@ -30,7 +39,7 @@ pub(super) fn failure(failure: Failure) -> Answer {
     match failure {
         Failure::Failed => internal_error(),
         Failure::TooSlow => error(StatusCode::GATEWAY_TIMEOUT, "Gateway Timeout"),
-        Failure::Busy => unavailable(Duration::from_secs(1)),
+        Failure::Busy => unavailable(SOON),
         Failure::TooLarge => error(StatusCode::PAYLOAD_TOO_LARGE, "Content Too Large"),
         Failure::NoHost => bad_request("The request does not name one host"),
     }
@@ -38,12 +47,35 @@ pub(super) fn failure(failure: Failure) -> Answer {
 
 /// It is not to be had at the moment; the client may come again after a while.
 pub(super) fn unavailable(left: Duration) -> Answer {
-    let mut response = error(StatusCode::SERVICE_UNAVAILABLE, "Service Unavailable");
+    after(
+        error(StatusCode::SERVICE_UNAVAILABLE, "Service Unavailable"),
+        left,
+    )
+}
+
+/// With the time after which the client may come again.
+fn after(mut response: Answer, left: Duration) -> Answer {
     let seconds = left.as_millis().div_ceil(1000).max(1);
     let seconds = u32::try_from(seconds).unwrap_or(u32::MAX);
     let headers = response.headers_mut();
     headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
     response
+}
+
+/// A connection, or a socket, is one too many. Some of the others will have ended soon.
+pub(super) fn refusal(reason: Reason) -> Answer {
+    match reason {
+        Reason::Full => unavailable(SOON),
+        Reason::TooMany => {
+            let response = error(StatusCode::TOO_MANY_REQUESTS, "Too Many Connections");
+            after(response, SOON)
+        }
+    }
+}
+
+/// The page may not connect.
+pub(super) fn forbidden() -> Answer {
+    error(StatusCode::FORBIDDEN, "Forbidden")
 }
 
 /// A JSON error with that text.

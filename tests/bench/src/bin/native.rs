@@ -44,7 +44,7 @@ impl NativeHandler for Room {
 }
 
 fn main() -> anyhow::Result<()> {
-    let config = Config::default();
+    let config = Config::load(None, std::env::vars())?;
     threads()?.block_on(async {
         let mut router = Router::default();
         let handlers: [(&str, Box<dyn NativeHandler>); 2] =

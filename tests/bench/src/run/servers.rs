@@ -20,8 +20,11 @@ const START: Duration = Duration::from_secs(60);
 /// In how many tenants' folders the echo plugin is laid out.
 const TENANTS: usize = 100;
 
-/// More rooms than a socket may be in by default.
-const SETTINGS: [(&str, &str); 1] = [("TULPAR_LIMITS_ROOMS_PER_SOCKET", "10000")];
+/// More than by default: rooms for a socket, and connections from the one address that all of them have.
+const SETTINGS: [(&str, &str); 2] = [
+    ("TULPAR_LIMITS_ROOMS_PER_SOCKET", "10000"),
+    ("TULPAR_LIMITS_CONNECTIONS_PER_ADDRESS", "100000"),
+];
 
 /// A server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
