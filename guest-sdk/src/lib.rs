@@ -208,7 +208,8 @@ pub use tulpar_macros::middleware;
 ///   left out.
 ///
 /// The type implements [`Default`]. An impl without `type Data` gets `type Data = ();`, and only one that writes
-/// [`on_reload`](Namespace::on_reload) is told when its file has been replaced. A plugin has at most one namespace:
+/// [`on_drain`](Namespace::on_drain) is told when a slow peer has got all, and
+/// [`on_reload`](Namespace::on_reload) when its file has been replaced. A plugin has at most one namespace:
 ///
 /// ```compile_fail,E0428
 /// # use tulpar::prelude::*;

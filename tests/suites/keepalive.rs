@@ -119,10 +119,18 @@ async fn c9_every_byte_counts_and_not_only_whole_messages() {
     assert_eq!(echo, Frame::whole(Opcode::Text, &[b'x'; 40]));
 }
 
-/// Puts into a socket's queue what there is room for.
-async fn flood(sender: &mut Client, id: &str) {
+/// Sends to a socket until the operating system takes no more and what waits is more than half of what may.
+async fn fill(sender: &mut Client, id: &str) {
+    let buffered = json!({ "do": "buffered-amount", "on": id });
     let flood = json!({ "do": "flood", "on": id, "message": { "bytes_of": 1000 }, "at_most": 100 });
-    ask(sender, flood).await;
+    loop {
+        let waits = ask(sender, buffered.clone()).await;
+        match waits.as_u64() {
+            Some(20_000..) => return,
+            Some(_) => drop(ask(sender, flood.clone()).await),
+            None => panic!("the socket is gone: {waits}"),
+        }
+    }
 }
 
 #[tokio::test]
@@ -132,13 +140,10 @@ async fn c9_a_peer_that_takes_nothing_of_what_waits_is_dropped() {
     let server = server(PING, PONG);
     let mut closing = closing(&server).await;
     let mut sender = connect(server.url("/commander")).await;
+    let begun = Instant::now();
     let mut deaf = Raw::narrow(server.address(), "/commander").await;
     let id = id(&mut deaf).await;
-    let begun = Instant::now();
-    let buffered = json!({ "do": "buffered-amount", "on": id });
-    while ask(&mut sender, buffered.clone()).await.as_u64() < Some(20_000) {
-        flood(&mut sender, &id).await;
-    }
+    fill(&mut sender, &id).await;
     // Whoever else is not read from meanwhile may be dropped too.
     let closed = within("the deaf one to be dropped", async {
         loop {
@@ -166,12 +171,9 @@ async fn c9_a_peer_that_is_held_back_stays_as_long_as_it_takes_something() {
     let mut slow = Raw::upgraded(server.address(), "/commander").await;
     let id = id(&mut slow).await;
     let begun = Instant::now();
-    let buffered = json!({ "do": "buffered-amount", "on": id });
     while begun.elapsed() < 2 * (PING + PONG) {
-        // More than half of what may wait does, behind some megabytes that the operating system has taken.
-        while ask(&mut sender, buffered.clone()).await.as_u64() < Some(20_000) {
-            flood(&mut sender, &id).await;
-        }
+        // Behind some megabytes that the operating system has taken.
+        fill(&mut sender, &id).await;
         for _ in 0..500 {
             slow.frame().await;
         }
