@@ -2,8 +2,8 @@
 //! C8.
 
 use tulpar_tests::{
-    DEFLATE, Deflating, Frame, Opcode, RSV1, Raw, Server, connect, deflated, frame, json,
-    next_event, observer, offering,
+    DEFLATE, Deflating, Frame, Opcode, RSV1, Server, connect, deflated, frame, json, next_event,
+    observer, offering,
 };
 
 /// The largest message that is compressed, in bytes.

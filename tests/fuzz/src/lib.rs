@@ -5,6 +5,7 @@
 //! `tests/fuzz.rs` and, for machines with cargo-fuzz, `cargo-fuzz/`.
 
 mod boundary;
+mod compression;
 mod configuration;
 mod descriptor;
 pub mod drive;
@@ -13,6 +14,7 @@ pub mod mutate;
 mod section;
 
 pub use boundary::boundary;
+pub use compression::compression;
 pub use configuration::configuration;
 pub use descriptor::descriptor;
 pub use section::section;
@@ -33,10 +35,11 @@ pub struct Target {
 }
 
 /// All targets.
-pub const TARGETS: [Target; 4] = [
+pub const TARGETS: [Target; 5] = [
     section::TARGET,
     descriptor::TARGET,
     configuration::TARGET,
+    compression::TARGET,
     boundary::TARGET,
 ];
 
