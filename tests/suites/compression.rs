@@ -508,7 +508,13 @@ async fn two_sockets_get_what_is_theirs_in_order() {
                 ..1300 => echoes.next(),
                 _ => broadcasts.next(),
             };
-            assert!(received == message(next.expect("it is in order")).as_bytes());
+            let next = next.expect("there is another one");
+            let expected = message(next);
+            let (got, len) = (String::from_utf8_lossy(&received), received.len());
+            assert!(
+                got == expected,
+                "own {own}, number {next}, {len} bytes: {got:.100} and not {expected:.100}"
+            );
         }
     }
 }

@@ -5,6 +5,7 @@
 //! `tests/fuzz.rs` and, for machines with cargo-fuzz, `cargo-fuzz/`.
 
 mod boundary;
+mod compression;
 mod configuration;
 mod descriptor;
 pub mod drive;
@@ -16,6 +17,7 @@ mod section;
 mod world;
 
 pub use boundary::boundary;
+pub use compression::compression;
 pub use configuration::configuration;
 pub use descriptor::descriptor;
 pub use handshake::handshake;
@@ -38,10 +40,11 @@ pub struct Target {
 }
 
 /// All targets.
-pub const TARGETS: [Target; 6] = [
+pub const TARGETS: [Target; 7] = [
     section::TARGET,
     descriptor::TARGET,
     configuration::TARGET,
+    compression::TARGET,
     boundary::TARGET,
     reader::TARGET,
     handshake::TARGET,

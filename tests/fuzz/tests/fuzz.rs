@@ -23,6 +23,11 @@ fn configuration() {
 }
 
 #[test]
+fn compression() {
+    run("compression");
+}
+
+#[test]
 fn boundary() {
     run("boundary");
 }
