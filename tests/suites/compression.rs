@@ -19,6 +19,13 @@ async fn client(server: &Server, offer: &str) -> Deflating {
     Deflating::connect(server.address(), "/commander", offer).await
 }
 
+/// The same once it is among the sockets of the namespace. What it has got then is too short to be compressed.
+async fn member(server: &Server, offer: &str) -> Deflating {
+    let mut client = client(server, offer).await;
+    client.expect_echo("here").await;
+    client
+}
+
 /// A text of `len` bytes in which little is said twice.
 fn text(seed: u32, len: usize) -> String {
     let mut state = seed;
@@ -466,7 +473,7 @@ async fn a_broadcast_reaches_each_as_it_was_agreed_on() {
         "permessage-deflate; server_max_window_bits=10; server_no_context_takeover",
         "permessage-deflate; server_max_window_bits=12",
     ] {
-        clients.push(client(&server, offer).await);
+        clients.push(member(&server, offer).await);
     }
     for round in 0..5 {
         let message = text(round % 2, 2000);
@@ -487,8 +494,8 @@ async fn a_broadcast_reaches_each_as_it_was_agreed_on() {
 #[tokio::test]
 async fn two_sockets_get_what_is_theirs_in_order() {
     let server = compressing("");
-    let mut one = client(&server, DEFLATE).await;
-    let mut two = client(&server, "permessage-deflate; server_max_window_bits=9").await;
+    let mut one = member(&server, DEFLATE).await;
+    let mut two = member(&server, "permessage-deflate; server_max_window_bits=9").await;
     let message = |number: u32| text(number % 3, 300 + number as usize);
     let broadcast =
         |number: u32| json!({ "do": "broadcast", "message": message(number) }).to_string();
@@ -513,7 +520,7 @@ async fn two_sockets_get_what_is_theirs_in_order() {
             let (got, len) = (String::from_utf8_lossy(&received), received.len());
             assert!(
                 got == expected,
-                "own {own}, number {next}, {len} bytes: {got:.100} and not {expected:.100}"
+                "number {next}, {len} bytes: {got:.100} and not {expected:.100}"
             );
         }
     }
