@@ -79,7 +79,8 @@ impl Context {
         headers.map(|header| (header.name, header.value)).collect()
     }
 
-    /// The peer's IP address, without the port.
+    /// The client's IP address, without the port: what a proxy that is trusted says, else the peer's. On a Unix socket
+    /// 127.0.0.1.
     pub fn remote_address(&self) -> String {
         self.handle.remote_address()
     }

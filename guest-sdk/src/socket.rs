@@ -32,7 +32,8 @@ impl<D> Socket<D> {
         self.handle.id()
     }
 
-    /// The peer's IP address, without the port.
+    /// The client's IP address, without the port: what a proxy that is trusted says, else the peer's. On a Unix socket
+    /// 127.0.0.1.
     pub fn remote_address(&self) -> String {
         self.handle.remote_address()
     }

@@ -181,6 +181,18 @@ async fn the_header_comes_before_tls() {
     refused.expect_err("there is no header");
 }
 
+#[tokio::test]
+async fn a_client_of_ipv4_has_an_address_of_ipv4_on_a_socket_for_both() {
+    let server = Server::with(&["commander"]).listen("[::]:0").start();
+    let port = server.address().port();
+    for (address, client) in [("127.0.0.1", "127.0.0.1"), ("[::1]", "::1")] {
+        let url = format!("ws://{address}:{port}/commander");
+        let mut socket = connect(url).await;
+        let seen = socket.ask(json!({ "do": "remote-address" })).await;
+        assert_eq!(seen, client);
+    }
+}
+
 /// A path for a Unix socket, and the folder that it is in.
 fn place() -> (TempDir, String) {
     let folder = tempfile::tempdir().expect("a temporary folder");

@@ -88,7 +88,7 @@ impl Listener {
                 let (stream, peer) = listener.accept().await?;
                 // A message is small and somebody waits for it.
                 let _ = stream.set_nodelay(true);
-                // A socket for both shows an IPv4 address as an IPv6 one.
+                // A socket for both shows IPv4 addresses as IPv6 ones.
                 (Transport::Tcp(stream), peer.ip().to_canonical())
             }
             Socket::Unix(bound) => (Transport::Unix(bound.accept().await?), HERE),

@@ -120,6 +120,8 @@ fn take(tls: &mut ServerConnection, into: &mut ReadBuf<'_>) -> io::Result<bool> 
 }
 
 impl AsyncRead for ReadHalf {
+    // Inside of what reads from TCP as well, its space on the stack would be made and checked for each read from there.
+    #[inline(never)]
     fn poll_read(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
