@@ -46,9 +46,10 @@ pub enum SlowConsumer {
 pub struct Compression {
     /// Bytes below which a message goes as it is.
     pub threshold: usize,
-    /// The largest window of the server's compressor, 9 to 15: two to that power are its bytes.
+    /// The largest window, 9 to 15, of the server and of clients that can have another than 15: two to that power are its
+    /// bytes.
     pub window_bits: u8,
-    /// Whether a compressor keeps its window from one message to the next, which takes memory for each socket.
+    /// Whether messages may refer to those before them on the same socket, which takes memory for each.
     pub context_takeover: bool,
     /// How many times its compressed size a message may inflate to once it is over 64 KiB inflated.
     pub ratio: u32,
