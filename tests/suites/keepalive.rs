@@ -9,9 +9,14 @@ use tulpar_tests::{
 
 /// A server that pings after so many milliseconds, and waits for so many more.
 fn server(ping: Duration, pong: Duration) -> Server {
+    server_with(ping, pong, "")
+}
+
+/// The same with another limit.
+fn server_with(ping: Duration, pong: Duration, limit: &str) -> Server {
     let config = format!(
         "[timeouts]\nping-ms = {}\npong-ms = {}\n\
-         [limits]\noutbox-bytes = 32768\n[sockets]\nslow-consumer = 'drop-newest'",
+         [limits]\noutbox-bytes = 32768\n{limit}\n[sockets]\nslow-consumer = 'drop-newest'",
         ping.as_millis(),
         pong.as_millis()
     );
@@ -201,4 +206,19 @@ async fn c9_who_waits_for_a_busy_handler_is_not_dropped_for_it() {
         (&busy["answer"], &waiting["answer"]),
         (&json!("done"), &json!(null))
     );
+}
+
+#[tokio::test]
+async fn c9_who_sends_more_than_it_may_is_not_dropped_while_it_waits() {
+    const TIME: Duration = Duration::from_millis(200);
+    let server = server_with(TIME, TIME, "socket-messages-per-second = 1");
+    let mut client = connect(server.url("/commander")).await;
+    let begun = Instant::now();
+    for number in 0..3 {
+        client.send(number.to_string()).await;
+    }
+    for number in 0..3 {
+        assert_eq!(text(&mut client).await, number);
+    }
+    assert!(begun.elapsed() > 2 * (TIME + TIME));
 }
