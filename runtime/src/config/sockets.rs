@@ -56,15 +56,13 @@ pub struct Compression {
 }
 
 impl Sockets {
-    /// How messages are compressed; none when they are not. With [`SlowConsumer::DropOldest`] there is no context takeover:
-    /// the next message must not refer to one that the peer may never get.
+    /// How messages are compressed; none when they are not.
     #[must_use]
     pub fn compression(&self) -> Option<Compression> {
-        let drops_what_is_queued = self.slow_consumer == SlowConsumer::DropOldest;
         self.compression.then_some(Compression {
             threshold: self.compression_threshold,
             window_bits: self.compression_window_bits,
-            context_takeover: self.compression_context_takeover && !drops_what_is_queued,
+            context_takeover: self.compression_context_takeover,
             ratio: self.compression_ratio,
         })
     }
@@ -201,22 +199,5 @@ mod tests {
             from_text(text).unwrap().sockets.compression(),
             Some(expected)
         );
-    }
-
-    #[test]
-    fn no_message_refers_to_one_that_may_be_dropped_when_it_is_queued() {
-        for (policy, takeover) in [
-            (SlowConsumer::Close, true),
-            (SlowConsumer::DropNewest, true),
-            (SlowConsumer::DropOldest, false),
-        ] {
-            let sockets = Sockets {
-                compression: true,
-                slow_consumer: policy,
-                ..Sockets::default()
-            };
-            let compression = sockets.compression().unwrap();
-            assert_eq!(compression.context_takeover, takeover, "{policy:?}");
-        }
     }
 }
