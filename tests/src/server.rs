@@ -255,6 +255,12 @@ impl Server {
         line.unwrap_or_else(|| panic!("waited {PATIENCE:?} in vain for a line `{start}...`"))
     }
 
+    /// Shows that nothing in the process has panicked so far.
+    pub fn has_not_panicked(&self) {
+        let log = self.stderr.text();
+        assert!(!log.contains("panicked"), "{log}");
+    }
+
     /// Sends a signal to the process.
     pub fn signal(&self, signal: Signal) {
         kill_process(Pid::from_child(&self.child), signal).expect("the process can be signalled");

@@ -67,9 +67,15 @@ type Message = Option<(bool, Vec<u8>)>;
 
 fn next(bytes: &mut &[u8], message: &mut Message, limit: usize) -> Result<Got, ProtocolError> {
     loop {
-        let Some((fin, opcode, len, mask)) = header(bytes)? else {
+        let Some(header) = header(bytes)? else {
             return Ok(Got::End);
         };
+        let Header {
+            fin,
+            opcode,
+            len,
+            mask,
+        } = header;
         let held = match (opcode, &message) {
             (8.., _) => None,
             (0, None) => return Err(ProtocolError::StrayContinuation),
@@ -117,8 +123,15 @@ fn next(bytes: &mut &[u8], message: &mut Message, limit: usize) -> Result<Got, P
     }
 }
 
-/// FIN, the opcode, the length and the mask; none when they are not all there.
-fn header(bytes: &mut &[u8]) -> Result<Option<(bool, u8, u64, [u8; 4])>, ProtocolError> {
+struct Header {
+    fin: bool,
+    opcode: u8,
+    len: u64,
+    mask: [u8; 4],
+}
+
+/// The header in front; none when it is not all there.
+fn header(bytes: &mut &[u8]) -> Result<Option<Header>, ProtocolError> {
     let &[first, second, ..] = *bytes else {
         return Ok(None);
     };
@@ -160,7 +173,12 @@ fn header(bytes: &mut &[u8]) -> Result<Option<(bool, u8, u64, [u8; 4])>, Protoco
     };
     let mask = mask.try_into().expect("these are four");
     *bytes = &bytes[6 + size..];
-    Ok(Some((fin, opcode, len, mask)))
+    Ok(Some(Header {
+        fin,
+        opcode,
+        len,
+        mask,
+    }))
 }
 
 fn control(opcode: u8, payload: Vec<u8>) -> Result<Got, ProtocolError> {
