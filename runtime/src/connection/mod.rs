@@ -172,82 +172,84 @@ impl Conversation<'_> {
 
     /// Opens the socket and handles its messages until it ends, and says how it ended.
     async fn talk(&mut self) -> CloseEvent {
-        let account = self.namespace.sockets().account();
-        if let Err(failed) = self.namespace.open(self.socket).await {
+        let (namespace, socket) = (self.namespace, self.socket);
+        if let Err(failed) = namespace.open(socket).await {
             self.tell(failed);
         }
         // A handler that sends again whenever all is written must not keep its peer from being heard.
         let mut drained_last = false;
         loop {
-            let turned = {
-                let mut next = pin!(async {
-                    self.pace.wait().await;
-                    self.reader.next(account).await
-                });
-                poll_fn(|cx| {
-                    let (drained, nudged) = match ready!(self.socket.outbox().poll_next(cx)) {
-                        Next::Read { drained, nudged } => (drained, nudged),
-                        Next::Look => return Poll::Ready(Turned::Silent),
-                        Next::Close => return Poll::Ready(Turned::Closing),
-                    };
-                    if drained && !drained_last {
-                        return Poll::Ready(Turned::Drained);
-                    }
-                    match next.as_mut().poll(cx) {
-                        Poll::Ready(incoming) => Poll::Ready(Turned::Incoming(incoming)),
-                        Poll::Pending if drained => Poll::Ready(Turned::Drained),
-                        Poll::Pending if nudged => Poll::Ready(Turned::Silent),
-                        Poll::Pending => Poll::Pending,
-                    }
-                })
-                .await
-            };
+            let turned = self.turn(drained_last).await;
             drained_last = matches!(turned, Turned::Drained);
-            let incoming = match turned {
-                Turned::Incoming(incoming) => incoming,
+            match turned {
+                Turned::Incoming(Ok(Incoming::Message(message))) => {
+                    namespace.admit_message().await;
+                    if let Err(failed) = namespace.message(socket, message).await {
+                        self.tell(failed);
+                    }
+                }
+                Turned::Incoming(Ok(Incoming::Ping(payload))) => {
+                    // When it is not accepted the peer has more to read than that, or the socket is closing.
+                    let _ = socket.send(Frame::pong(payload));
+                }
+                Turned::Incoming(Ok(Incoming::Pong)) => {}
+                Turned::Incoming(Ok(Incoming::Close(code, reason))) => {
+                    socket.outbox().close(Frame::close(code, ""));
+                    return peer_closed(code, reason);
+                }
+                Turned::Incoming(Ok(Incoming::End)) => return self.dropped(),
+                Turned::Incoming(Err(error)) => return self.fail(error),
                 Turned::Drained => {
-                    if self.socket.outbox().take_drained()
-                        && let Err(failed) = self.namespace.drained(self.socket).await
+                    if socket.outbox().take_drained()
+                        && let Err(failed) = namespace.drained(socket).await
                     {
                         self.tell(failed);
                     }
-                    continue;
                 }
                 Turned::Silent => match self.watched.judge() {
-                    Verdict::Wait => continue,
-                    Verdict::Ping => {
-                        // When it is not accepted the socket is closing, which the next round sees.
-                        let _ = self.socket.send(Frame::ping(b""));
-                        continue;
-                    }
+                    Verdict::Wait => {}
+                    // When it is not accepted the socket is closing, which the next round sees.
+                    Verdict::Ping => _ = socket.send(Frame::ping(b"")),
                     Verdict::Drop => {
-                        tracing::debug!(ns = self.namespace.sockets().path(), conn = %self.socket.id(), "no sign of life");
+                        tracing::debug!(ns = namespace.sockets().path(), conn = %socket.id(), "no sign of life");
                         return self.dropped();
                     }
                 },
                 Turned::Closing => return self.closing_handshake().await,
-            };
-            match incoming {
-                Ok(Incoming::Message(message)) => {
-                    self.pace.count();
-                    self.namespace.admit_message().await;
-                    if let Err(failed) = self.namespace.message(self.socket, message).await {
-                        self.tell(failed);
-                    }
-                }
-                Ok(Incoming::Ping(payload)) => {
-                    // When it is not accepted the peer has more to read than that, or the socket is closing.
-                    let _ = self.socket.send(Frame::pong(payload));
-                }
-                Ok(Incoming::Pong) => {}
-                Ok(Incoming::Close(code, reason)) => {
-                    self.socket.outbox().close(Frame::close(code, ""));
-                    return peer_closed(code, reason);
-                }
-                Ok(Incoming::End) => return self.dropped(),
-                Err(error) => return self.fail(error),
             }
         }
+    }
+
+    /// What comes next. `drained_last`: whether the last was that all has been written.
+    async fn turn(&mut self, drained_last: bool) -> Turned<'_> {
+        let (pace, outbox) = (&self.pace, self.socket.outbox());
+        let account = self.namespace.sockets().account();
+        let (mut waiting, mut paced) = (pin!(pace.wait()), false);
+        let mut next = pin!(self.reader.next(account));
+        poll_fn(|cx| {
+            let (drained, nudged) = match ready!(outbox.poll_next(cx)) {
+                Next::Read { drained, nudged } => (drained, nudged),
+                Next::Look => return Poll::Ready(Turned::Silent),
+                Next::Close => return Poll::Ready(Turned::Closing),
+            };
+            if drained && !drained_last {
+                return Poll::Ready(Turned::Drained);
+            }
+            paced = paced || waiting.as_mut().poll(cx).is_ready();
+            if paced && let Poll::Ready(incoming) = next.as_mut().poll(cx) {
+                if let Ok(Incoming::Message(_)) = incoming {
+                    pace.count();
+                }
+                return Poll::Ready(Turned::Incoming(incoming));
+            }
+            match drained {
+                true => Poll::Ready(Turned::Drained),
+                // Who is not read from now cannot be heard.
+                false if nudged && paced => Poll::Ready(Turned::Silent),
+                false => Poll::Pending,
+            }
+        })
+        .await
     }
 
     /// Waits for the peer's answer to our close frame, leaving aside what it sent before.
