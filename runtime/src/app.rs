@@ -83,9 +83,9 @@ impl App {
         let compiler = Compiler::in_child(&config.limits);
         let shared = Shared::new(&config, compiler, backplane, ulak.clone())?;
         let catalog = Catalog::open(shared).await?;
-        let (admin, commands) = Admin::new();
         let node = NodeId::random().context("the operating system has no randomness to give")?;
         let server = Arc::new(Server::new(node, &config, Router::default()));
+        let (admin, commands) = Admin::new(server.metrics().clone());
         let serving = Serving::new(server, ulak, admin, &catalog);
         Ok(Self {
             config,

@@ -18,6 +18,7 @@ pub mod deflate;
 pub mod hub;
 pub mod ids;
 pub mod message;
+pub mod metrics;
 pub mod middleware;
 pub mod namespace;
 pub mod net;

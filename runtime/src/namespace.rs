@@ -112,12 +112,15 @@ impl Namespace {
         })
     }
 
-    /// Waits until one more message of a client may come. Who sends more is held back.
-    pub async fn admit_message(&self) {
+    /// Waits until one more message of a client may come. Who sends more is held back. Returns whether it had to wait.
+    pub async fn admit_message(&self) -> bool {
+        let mut waited = false;
         while let Err(wait) = self.sockets.account().spend_one(Spent::Messages) {
+            waited = true;
             // Boxed, as it is rare.
             Box::pin(tokio::time::sleep(wait)).await;
         }
+        waited
     }
 
     /// Takes a socket in and runs on-open.

@@ -232,8 +232,17 @@ impl Server {
 
     /// Adds a file to the plugins folder at once: it is written elsewhere and moved there.
     pub fn drop_in(&self, path: &str, bytes: &[u8]) {
+        self.drop_in_with_hole(path, bytes, bytes.len() as u64);
+    }
+
+    /// The same of a file that has zeros behind the bytes, up to that length, which take no place on the disk.
+    pub fn drop_in_with_hole(&self, path: &str, bytes: &[u8], length: u64) {
         let elsewhere = self.plugins.path().join(".being-written");
         write(&elsewhere, bytes);
+        // Closed again before it is moved, as who writes to a file is waited for.
+        let written = fs::File::options().write(true).open(&elsewhere);
+        let lengthened = written.and_then(|file| file.set_len(length));
+        lengthened.expect("the file can be that long");
         let file = self.plugins.path().join(path);
         fs::create_dir_all(file.parent().expect("it lies in the folder"))
             .expect("the folder can be made");
@@ -259,12 +268,35 @@ impl Server {
 
     /// The status of what the server answers to a GET on its admin socket; none when nobody answers there.
     pub fn admin_status(&self, path: &str) -> Option<u16> {
+        self.admin(path)?.split(' ').nth(1)?.parse().ok()
+    }
+
+    /// One of the numbers that the server counts, as it is named in its metrics, labels and all.
+    pub fn metric(&self, name: &str) -> u64 {
+        let end = Instant::now() + PATIENCE;
+        let metrics = loop {
+            match self.admin("/metrics") {
+                Some(metrics) => break metrics,
+                // It listens to its operator a moment later than to everybody.
+                None if Instant::now() < end => thread::sleep(Duration::from_millis(5)),
+                None => panic!("the server does not tell its metrics"),
+            }
+        };
+        let line = metrics
+            .lines()
+            .find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        let number = line.unwrap_or_else(|| panic!("there is no {name} in {metrics}"));
+        number.trim().parse().expect("it is a number")
+    }
+
+    /// The whole response to a GET on its admin socket.
+    fn admin(&self, path: &str) -> Option<String> {
         let mut stream = UnixStream::connect(self.folder.path().join(".tulpar/admin.sock")).ok()?;
         let request = format!("GET {path} HTTP/1.1\r\nHost: tulpar\r\nConnection: close\r\n\r\n");
         stream.write_all(request.as_bytes()).ok()?;
         let mut answer = String::new();
         stream.read_to_string(&mut answer).ok()?;
-        answer.split(' ').nth(1)?.parse().ok()
+        Some(answer)
     }
 
     /// Takes a file out of the plugins folder.

@@ -20,6 +20,7 @@ use serde::Serialize;
 use tokio::sync::oneshot;
 
 use super::{Admin, Command, Order};
+use crate::metrics;
 use crate::transport::unix::Bound;
 
 /// The longest order, in bytes.
@@ -78,6 +79,12 @@ async fn answer(
                 false => StatusCode::SERVICE_UNAVAILABLE,
             };
             json(status, &serde_json::json!({ "ready": ready }))
+        }
+        (&Method::GET, "/metrics") => {
+            let mut response = Response::new(Full::new(admin.metrics.render().into()));
+            let media_type = HeaderValue::from_static(metrics::MEDIA_TYPE);
+            response.headers_mut().insert(CONTENT_TYPE, media_type);
+            response
         }
         (&Method::GET, "/plugins") => json(StatusCode::OK, &admin.plugins()),
         (&Method::POST, "/plugins") => match order(&admin, request).await {

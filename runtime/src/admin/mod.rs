@@ -17,6 +17,7 @@ use tokio::sync::{mpsc, oneshot};
 
 pub use self::client::{AskError, Client};
 pub use self::listener::{bind, serve};
+use crate::metrics::Metrics;
 use crate::plugin::catalog::Listed;
 use crate::plugin::describe::Loaded;
 use crate::plugin::host::one_line;
@@ -87,6 +88,10 @@ pub struct PluginInfo {
     pub serves: Vec<String>,
     /// Open sockets of its namespace.
     pub sockets: usize,
+    /// Messages to its sockets that were dropped, because their peers read too slowly.
+    pub dropped_messages: u64,
+    /// Sockets that were closed for that.
+    pub slow_consumers: u64,
     /// How often it has failed since it was loaded.
     pub failures: u64,
     /// How often it has been in quarantine.
@@ -99,6 +104,7 @@ pub struct PluginInfo {
 
 /// What the server knows of its plugins, for whoever asks.
 pub struct Admin {
+    metrics: Arc<Metrics>,
     ready: AtomicBool,
     plugins: ArcSwap<Vec<Known>>,
     commands: mpsc::Sender<Command>,
@@ -117,11 +123,12 @@ struct Known {
 impl Admin {
     /// One that knows of no plugins, and where what is asked of it arrives.
     #[must_use]
-    pub fn new() -> (Arc<Self>, mpsc::Receiver<Command>) {
+    pub fn new(metrics: Arc<Metrics>) -> (Arc<Self>, mpsc::Receiver<Command>) {
         let (commands, orders) = mpsc::channel(WAITING);
         let plugins = ArcSwap::default();
         let ready = AtomicBool::new(false);
         let admin = Self {
+            metrics,
             ready,
             plugins,
             commands,
@@ -182,6 +189,8 @@ impl From<&Known> for PluginInfo {
             generation: known.loaded.as_ref().map(|it| it.generation.number),
             serves: known.loaded.as_deref().map(serves).unwrap_or_default(),
             sockets: namespace.map_or(0, |namespace| namespace.sockets.len()),
+            dropped_messages: namespace.map_or(0, |it| it.sockets.losses().frames()),
+            slow_consumers: namespace.map_or(0, |it| it.sockets.losses().sockets()),
             failures: plugin.map_or(0, |plugin| plugin.failures()),
             quarantines: plugin.map_or(0, |plugin| plugin.quarantines()),
             has_previous: known.has_previous,

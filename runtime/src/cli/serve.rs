@@ -7,6 +7,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use clap::Args;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
@@ -51,6 +52,7 @@ impl Serve {
     pub(super) fn run(self) -> Result<ExitCode> {
         start_log();
         let config = self.configure()?;
+        allow_descriptors(config.limits.connections);
         let runtime = threads().context("cannot start the threads that serve")?;
         let ended = runtime.block_on(serve(config))?;
         // What is still running has had its time.
@@ -69,6 +71,31 @@ impl Serve {
         config.cache = self.cache.unwrap_or(config.cache);
         config.dev |= self.dev;
         Ok(config)
+    }
+}
+
+/// Descriptors beside those of connections: files, the plugins' outgoing requests, what the system needs.
+const OTHERS: u64 = 1024;
+
+/// Has the process open as many descriptors as it may, and says so when those are fewer than connections may come. What the
+/// system gives at first is meant for programs that know no more than a thousand.
+fn allow_descriptors(connections: usize) {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: limit.maximum,
+        ..limit
+    };
+    let current = match setrlimit(Resource::Nofile, raised) {
+        Ok(()) => limit.maximum,
+        Err(_) => limit.current,
+    };
+    if let Some(current) = current
+        && current < connections as u64 + OTHERS
+    {
+        tracing::info!(
+            "the system gives {current} file descriptors, which is less than limits.connections may need ({connections}); \
+             `ulimit -Hn` or LimitNOFILE= raises that"
+        );
     }
 }
 

@@ -12,6 +12,7 @@ mod text;
 mod writer;
 
 use std::future::{Future, poll_fn};
+use std::mem::replace;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Poll, ready};
@@ -28,6 +29,7 @@ use crate::config::{Limits, Timeouts};
 use crate::deflate::{Inflater, Side};
 use crate::hub::{self, CloseCode, Frame, Next, Socket, State};
 use crate::message::{CloseEvent, Message};
+use crate::metrics::{Loss, Metrics};
 use crate::namespace::{HandlerFailed, Namespace};
 use crate::transport::{ReadHalf, WriteHalf};
 
@@ -38,18 +40,26 @@ pub struct Settings {
     close_timeout: Duration,
     inflating: Option<(Side, u32)>,
     keepalive: Arc<Keepalive>,
+    metrics: Arc<Metrics>,
 }
 
 impl Settings {
-    /// What the limits of a plugin and the server's times say; `keepalive` looks after the connection.
+    /// What the limits of a plugin and the server's times say; `keepalive` looks after the connection, and what happens to
+    /// it is counted in `metrics`.
     #[must_use]
-    pub fn new(limits: &Limits, timeouts: &Timeouts, keepalive: Arc<Keepalive>) -> Self {
+    pub fn new(
+        limits: &Limits,
+        timeouts: &Timeouts,
+        keepalive: Arc<Keepalive>,
+        metrics: Arc<Metrics>,
+    ) -> Self {
         Self {
             max_message_bytes: limits.max_message_bytes,
             messages_per_second: limits.socket_messages_per_second,
             close_timeout: timeouts.close(),
             inflating: None,
             keepalive,
+            metrics,
         }
     }
 
@@ -84,6 +94,7 @@ pub async fn serve(
     settings: Settings,
 ) {
     let watched = settings.keepalive.watch(&socket);
+    settings.metrics.socket();
     let read = watched.listen(read);
     let mut conversation = Conversation {
         reader: Reader::new(
@@ -97,6 +108,7 @@ pub async fn serve(
         socket: &socket,
         watched: &watched,
         close_timeout: settings.close_timeout,
+        metrics: &settings.metrics,
     };
     let unheard = {
         let mut conversing = pin!(conversation.run());
@@ -140,6 +152,7 @@ struct Conversation<'a> {
     socket: &'a Arc<Socket>,
     watched: &'a Watched,
     close_timeout: Duration,
+    metrics: &'a Metrics,
 }
 
 /// What a connection turns to between two events of its socket.
@@ -172,7 +185,7 @@ impl Conversation<'_> {
 
     /// Opens the socket and handles its messages until it ends, and says how it ended.
     async fn talk(&mut self) -> CloseEvent {
-        let (namespace, socket) = (self.namespace, self.socket);
+        let (namespace, socket, metrics) = (self.namespace, self.socket, self.metrics);
         if let Err(failed) = namespace.open(socket).await {
             self.tell(failed);
         }
@@ -183,7 +196,9 @@ impl Conversation<'_> {
             drained_last = matches!(turned, Turned::Drained);
             match turned {
                 Turned::Incoming(Ok(Incoming::Message(message))) => {
-                    namespace.admit_message().await;
+                    if namespace.admit_message().await {
+                        metrics.held_back();
+                    }
                     if let Err(failed) = namespace.message(socket, message).await {
                         self.tell(failed);
                     }
@@ -212,6 +227,7 @@ impl Conversation<'_> {
                     Verdict::Ping => _ = socket.send(Frame::ping(b"")),
                     Verdict::Drop => {
                         tracing::debug!(ns = namespace.sockets().path(), conn = %socket.id(), "no sign of life");
+                        self.metrics.lost(Loss::Silent);
                         return self.dropped();
                     }
                 },
@@ -222,7 +238,8 @@ impl Conversation<'_> {
 
     /// What comes next. `drained_last`: whether the last was that all has been written.
     async fn turn(&mut self, drained_last: bool) -> Turned<'_> {
-        let (pace, outbox) = (&self.pace, self.socket.outbox());
+        let (pace, outbox, metrics) = (&self.pace, self.socket.outbox(), self.metrics);
+        let mut held_back = false;
         let account = self.namespace.sockets().account();
         let (mut waiting, mut paced) = (pin!(pace.wait()), false);
         let mut next = pin!(self.reader.next(account));
@@ -235,7 +252,12 @@ impl Conversation<'_> {
             if drained && !drained_last {
                 return Poll::Ready(Turned::Drained);
             }
-            paced = paced || waiting.as_mut().poll(cx).is_ready();
+            if !paced {
+                paced = waiting.as_mut().poll(cx).is_ready();
+                if !paced && !replace(&mut held_back, true) {
+                    metrics.held_back();
+                }
+            }
             if paced && let Poll::Ready(incoming) = next.as_mut().poll(cx) {
                 if let Ok(Incoming::Message(_)) = incoming {
                     pace.count();
@@ -294,6 +316,11 @@ impl Conversation<'_> {
     /// The peer broke the protocol or a limit: it is told why, and not listened to any more.
     fn fail(&self, error: ProtocolError) -> CloseEvent {
         tracing::debug!(ns = self.namespace.sockets().path(), conn = %self.socket.id(), "{error}");
+        self.metrics.lost(match error.close_code() {
+            CloseCode::MessageTooBig => Loss::Size,
+            CloseCode::InvalidPayload => Loss::Payload,
+            _ => Loss::Protocol,
+        });
         let reason = error.to_string();
         self.socket.close(error.close_code(), &reason);
         CloseEvent {
@@ -307,6 +334,9 @@ impl Conversation<'_> {
         let dropped = self.socket.outbox().dropped();
         if dropped > 0 {
             tracing::debug!(ns = self.namespace.sockets().path(), conn = %self.socket.id(), dropped, "a slow consumer");
+            if self.socket.outbox().is_given_up() {
+                self.metrics.lost(Loss::Slow);
+            }
         }
     }
 

@@ -10,6 +10,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::Busy;
 use crate::config::Limits;
+use crate::metrics::{self, Metrics};
 
 /// How many connections that are one too many are told so at once. A further one is closed as it stands, so that a flood
 /// of them costs no more than accepting it.
@@ -20,6 +21,7 @@ pub(super) struct Admission {
     places: Arc<Semaphore>,
     refusals: Arc<Semaphore>,
     addresses: Arc<Addresses>,
+    metrics: Arc<Metrics>,
 }
 
 /// What a new connection gets.
@@ -66,7 +68,7 @@ pub(super) struct Held {
 }
 
 impl Admission {
-    pub(super) fn new(limits: &Limits) -> Self {
+    pub(super) fn new(limits: &Limits, metrics: Arc<Metrics>) -> Self {
         Self {
             places: Arc::new(Semaphore::new(limits.connections)),
             refusals: Arc::new(Semaphore::new(REFUSALS)),
@@ -74,6 +76,7 @@ impl Admission {
                 most: limits.connections_per_address,
                 open: Mutex::default(),
             }),
+            metrics,
         }
     }
 
@@ -94,7 +97,7 @@ impl Admission {
     fn place(&self, address: Option<IpAddr>) -> Result<Place, Reason> {
         let permit = self.places.clone().try_acquire_owned();
         Ok(Place {
-            _permit: permit.map_err(|_| Reason::Full)?,
+            _permit: permit.map_err(|_| self.refused(Reason::Full))?,
             _counted: address.map(|address| self.count(address)).transpose()?,
         })
     }
@@ -104,7 +107,16 @@ impl Admission {
     /// # Errors
     /// There are as many as there may be.
     pub(super) fn count(&self, address: IpAddr) -> Result<Counted, Reason> {
-        self.addresses.count(address)
+        let counted = self.addresses.count(address);
+        counted.map_err(|reason| self.refused(reason))
+    }
+
+    fn refused(&self, reason: Reason) -> Reason {
+        self.metrics.refused(match reason {
+            Reason::Full => metrics::Refusal::Full,
+            Reason::TooMany => metrics::Refusal::Address,
+        });
+        reason
     }
 }
 
@@ -167,11 +179,12 @@ mod tests {
     use super::*;
 
     fn admission(connections: usize, connections_per_address: usize) -> Admission {
-        Admission::new(&Limits {
+        let limits = Limits {
             connections,
             connections_per_address,
             ..Limits::default()
-        })
+        };
+        Admission::new(&limits, Arc::default())
     }
 
     #[test]

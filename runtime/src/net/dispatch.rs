@@ -17,6 +17,7 @@ use super::respond::{self, Answer};
 use super::router::{ControllerRoute, Route};
 use super::{Server, forwarded, handshake, origin, page};
 use crate::controller::{self, CutOff};
+use crate::metrics::Refusal;
 use crate::middleware;
 use crate::plugin::host::RequestContext;
 use crate::plugin::{Plugin, Verdict};
@@ -107,6 +108,7 @@ async fn to_namespace(
     let is_upgrade = handshake::is_wanted(request.headers());
     let origins = &route.namespace.settings().sockets.origins;
     if is_upgrade && !origin::is_allowed(request.headers(), origins) {
+        server.metrics.refused(Refusal::Origin);
         return respond::forbidden();
     }
     if let Some(left) = quarantined(&route.middlewares).max(route.namespace.quarantined()) {

@@ -17,6 +17,7 @@ use crate::connection;
 use crate::deflate::{self, Agreement};
 use crate::hub::{Compressor, Socket};
 use crate::ids::SocketId;
+use crate::metrics::Refusal;
 use crate::namespace::Namespace;
 use crate::quota::Held;
 use crate::transport::Transport;
@@ -45,6 +46,7 @@ pub(super) fn upgrade(
     let counted = counted.map_err(|reason| Box::new(respond::refusal(reason)))?;
     let account = namespace.sockets().account();
     let Some(open) = account.hold(Held::Connections, 1) else {
+        server.metrics.refused(Refusal::Quota);
         return Err(Box::new(respond::unavailable(respond::SOON)));
     };
     let (response, upgraded) = fastwebsockets::upgrade::upgrade(&mut request)
@@ -60,7 +62,8 @@ pub(super) fn upgrade(
     }
     let limits = &namespace.settings().limits;
     let keepalive = server.keepalive.clone();
-    let mut settings = connection::Settings::new(limits, &server.timeouts, keepalive);
+    let mut settings =
+        connection::Settings::new(limits, &server.timeouts, keepalive, server.metrics.clone());
     let agreed = agree_on_compression(namespace, request.headers(), answer.headers_mut());
     let mut compressor = None;
     if let Some((Agreement { server, client }, compression)) = agreed {

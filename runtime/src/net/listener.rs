@@ -19,6 +19,7 @@ use tokio::time::{Instant, sleep_until};
 use super::admission::{Held, Reason, Refusal, Ticket};
 use super::dispatch::{self, Caller};
 use super::{Busy, Server, respond};
+use crate::metrics;
 use crate::transport::{Arrival, Encrypted, Listener, Transport};
 
 /// How long to wait after the operating system has refused to give another connection, out of file descriptors for
@@ -51,6 +52,7 @@ pub async fn accept(
         };
         match accepted {
             Ok(arrival) => {
+                server.metrics.connection();
                 // Before it says anything: one address takes no more places by handshakes that it never ends.
                 let Some(ticket) = server.ticket(arrival.peer()) else {
                     continue;
@@ -94,6 +96,7 @@ async fn serve(
         Ok(admitted) => admitted,
         Err(error) => {
             tracing::debug!(%peer, "dropped: {error}");
+            server.metrics.refused(metrics::Refusal::Entrance);
             return;
         }
     };
@@ -116,6 +119,7 @@ async fn serve(
     });
     let encrypted = transport.is_encrypted();
     let http = http(&server);
+    let metrics = server.metrics.clone();
     let (cut_off, mut cut) = watch::channel(None);
     let answer = service_fn(move |mut request: Request<Incoming>| {
         let cut_off = cut_off.clone();
@@ -141,11 +145,13 @@ async fn serve(
     let served = tokio::select! {
         served = served => served,
         () = time_is_over(&mut cut) => {
+            metrics.refused(metrics::Refusal::Response);
             tracing::debug!(%peer, "broken off: the client took its response too slowly");
             return;
         }
     };
     if let Err(error) = served {
+        metrics.refused(metrics::Refusal::Request);
         tracing::debug!(%peer, "{error}");
     }
 }

@@ -22,6 +22,7 @@ use self::router::Router;
 use crate::config::{Config, Proxy, Timeouts};
 use crate::connection::Keepalive;
 use crate::ids::NodeId;
+use crate::metrics::Metrics;
 
 /// Held by everything that has to end before the server has. When the last one is dropped, the receiver of its channel
 /// hears of it.
@@ -37,6 +38,7 @@ pub struct Server {
     request_headers: usize,
     timeouts: Timeouts,
     keepalive: Arc<Keepalive>,
+    metrics: Arc<Metrics>,
     dev: bool,
 }
 
@@ -44,17 +46,25 @@ impl Server {
     /// A server that answers by the routes in `router`.
     #[must_use]
     pub fn new(node: NodeId, config: &Config, router: Router) -> Self {
+        let metrics = Arc::<Metrics>::default();
         Self {
             node,
             router: ArcSwap::from_pointee(router),
-            admission: Admission::new(&config.limits),
+            admission: Admission::new(&config.limits, metrics.clone()),
             proxy: config.proxy.clone(),
             request_head_bytes: config.limits.request_head_bytes,
             request_headers: config.limits.request_headers,
             timeouts: config.timeouts.clone(),
             keepalive: Keepalive::new(&config.timeouts),
+            metrics,
             dev: config.dev,
         }
+    }
+
+    /// What it counts.
+    #[must_use]
+    pub fn metrics(&self) -> &Arc<Metrics> {
+        &self.metrics
     }
 
     /// The routes as they are now.

@@ -33,6 +33,12 @@ impl Losses {
 }
 
 impl Outbox {
+    /// Whether it was closed because the peer reads too slowly.
+    #[must_use]
+    pub fn is_given_up(&self) -> bool {
+        self.policy == SlowConsumer::Close && self.dropped() > 0
+    }
+
     /// Queues a frame with which more than half is full, if there is room or room is made.
     pub(super) fn send_pressed(
         &self,

@@ -41,8 +41,9 @@ impl Namespace for ImportFlood {
         } else {
             "not stopped"
         };
-        // For a socket that takes nothing any more, there is nobody to tell.
-        drop(tell(ws, outcome));
+        // Who has sent too much has to wait before anything can be told. For a socket that takes nothing any more, there is
+        // nobody to tell.
+        while tell(ws, outcome).is_err_and(|error| is_over_the_limit(&error)) {}
         Ok(())
     }
 }

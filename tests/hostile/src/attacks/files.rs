@@ -45,10 +45,22 @@ pub fn file_row(
 /// Drops a file in again and again, each time under another name, until the time is up; it has to be refused with that
 /// word each time. The last refusal.
 pub async fn is_refused(arena: &Arena, name: &str, bytes: &[u8], word: &str) -> String {
+    is_refused_with(arena, name, bytes, bytes.len(), word).await
+}
+
+/// The same with zeros behind it up to that length, which are a hole in the file: that the attacker writes them is no work
+/// of the server's, and is not to be measured.
+async fn is_refused_with(
+    arena: &Arena,
+    name: &str,
+    bytes: &[u8],
+    length: usize,
+    word: &str,
+) -> String {
     let mut times = 0;
     loop {
         let file = format!("evil1/{name}-{times}.wasm");
-        arena.server.drop_in(&file, bytes);
+        arena.server.drop_in_with_hole(&file, bytes, length as u64);
         let begun = Instant::now();
         let refusal = match arena.settled(&file).await {
             Settled::Refused(why) => why,
@@ -150,7 +162,8 @@ async fn is_oversize(arena: &Arena) -> String {
     // Names and lengths of the section take a few bytes themselves.
     let padded = component::with_section(bytes, "padding", &vec![0; missing]);
     assert!(padded.len() > MAX_PLUGIN, "it is over the bound");
-    is_refused(arena, "oversize", &padded, "33554432").await
+    let written = &padded[..padded.len() - missing];
+    is_refused_with(arena, "oversize", written, padded.len(), "33554432").await
 }
 
 /// Compiled code, even the host's own, which another server has made before anything is measured.

@@ -1,0 +1,80 @@
+//! What is loaded before the server accepts connections.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::timeout_at;
+
+use super::super::Shared;
+use super::super::state::State;
+use super::super::watch::Watch;
+use super::entry::File;
+use super::folder::{folders, scan};
+use super::turns::{Turns, in_turns};
+use super::{Catalog, Speed};
+
+impl Catalog {
+    /// Loads what is in `folder`: first what has been compiled before, then the rest, as far as that takes no longer than
+    /// `timeouts.start-ms`. What is left, [`Catalog::next`] loads.
+    ///
+    /// # Errors
+    /// The folder cannot be read.
+    pub async fn open(shared: Arc<Shared>) -> anyhow::Result<Self> {
+        let config = &shared.config;
+        let folder = config.plugins.clone();
+        let start = config.timeouts.start();
+        let mut catalog = Self {
+            settle: config.timeouts.settle(),
+            watch: Watch::new(),
+            state: State::open(&config.state),
+            files: BTreeMap::new(),
+            turns: Turns::default(),
+            loaded: Vec::new(),
+            shared,
+            folder,
+        };
+        catalog.watch.watch(folders(&catalog.folder));
+        let found = scan(&catalog.folder).map_err(|error| {
+            anyhow::anyhow!(
+                "cannot read the plugins folder {}: {error}",
+                catalog.folder.display()
+            )
+        })?;
+        for (file, id) in found.found {
+            catalog.files.insert(file.clone(), File::new(id, &file));
+        }
+        let until = tokio::time::Instant::now() + start;
+        let _ = timeout_at(until, catalog.load_first()).await;
+        let left = catalog.files.values().filter(|known| known.is_settling());
+        let left = left.count();
+        if left > 0 {
+            tracing::warn!(
+                "{left} of the plugins are still to be compiled and are served when they are (timeouts.start-ms)"
+            );
+        }
+        Ok(catalog)
+    }
+
+    /// Loads everything, what takes long last. In each folder the order is that of the names, so that of two rivals it is
+    /// always the same one that is served.
+    async fn load_first(&mut self) {
+        let mut files: Vec<_> = self.files.keys().cloned().collect();
+        in_turns(&self.folder, &mut files);
+        for speed in [Speed::AtHand, Speed::Any] {
+            let mut slow = BTreeSet::new();
+            for file in &files {
+                let settles = |it: &Self| it.files.get(file).is_some_and(File::is_settling);
+                if !settles(self) || slow.contains(&file.parent()) {
+                    continue;
+                }
+                if let Some(change) = self.load(file, Duration::ZERO, speed).await {
+                    self.took_effect(change);
+                }
+                if settles(self) {
+                    slow.insert(file.parent());
+                }
+            }
+        }
+    }
+}
