@@ -9,7 +9,7 @@ PLUGINS := $(notdir $(patsubst %/Cargo.toml,%,$(wildcard plugins/*/Cargo.toml)))
 GUESTS := target/guests
 TOOLS := target/tools
 PEERS := target/bench-peers
-# The pages link to what lies beside them in the repository, so the book is made from a copy of all of it.
+# The pages link to what lies beside them in the repository, so the book is made from a copy of both.
 BOOK := target/book
 QUICKLY := --runs 1 --repeats 0 --warm-up 0.2 --duration 0.3 --out target/bench/quick
 DENY_VERSION := 0.20.2
@@ -89,10 +89,12 @@ bench-peers:
 	{ cd $(PEERS) && npm ci --no-audit --no-fund && cp package-lock.json installed; } || \
 	echo "SKIPPED: npm cannot install the peers; what is missing is not measured"
 
-book: ## Make the book from docs/, for which mdbook is needed: target/book/index.html
+book: ## Make the book from docs/, for which mdbook is needed: target/book/html/index.html
 	@command -v mdbook >/dev/null || { echo "mdbook is missing. Install it with: cargo install --locked mdbook"; exit 1; }
 	@rm -rf $(BOOK) && mkdir -p $(BOOK)/src
-	@git ls-files -z | xargs -0 cp --parents -t $(BOOK)/src
+	@cp -r --parents *.md LICENSE-* tulpar.toml docs wit plugins tests/*/*.md tests/bench $(BOOK)/src
+	@rm -f $(BOOK)/src/plugins/*.wasm
+	@find $(BOOK)/src -name '*.md' -exec sed -i -E 's#(\]\([^)]*)README\.md#\1index.html#g' {} +
 	@sed -E 's#\]\(([^)]+\.md)#](docs/\1#; s#\(docs/\.\./#(#' docs/SUMMARY.md >$(BOOK)/src/SUMMARY.md
 	@cp docs/book.toml $(BOOK)/
 	mdbook build $(BOOK)
