@@ -15,7 +15,7 @@ QUICKLY := --runs 1 --repeats 0 --warm-up 0.2 --duration 0.3 --out target/bench/
 DENY_VERSION := 0.20.2
 
 .DEFAULT_GOAL := help
-.PHONY: help run plugins test gauntlet autobahn soak soak-swaps fuzz bench bench-quick bench-alive bench-servers bench-guest bench-peers book wit-docs ci fmt clippy deny clean target
+.PHONY: help run plugins test gauntlet autobahn soak soak-swaps fuzz bench bench-quick bench-alive bench-servers bench-guest bench-peers book wit-docs wit-package ci fmt clippy deny clean target
 
 help: ## Say what there is
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -101,6 +101,10 @@ book: ## Make the book from docs/, for which mdbook is needed: target/book/html/
 
 wit-docs: target ## Write docs/wit.md anew from wit/
 	TULPAR_RENEW_WIT_DOCS=1 $(CARGO) test --locked --workspace --test book -- the_reference
+
+wit-package: ## Make a package of the contract, for which wkg is needed: target/tulpar-plugin.wasm
+	@command -v wkg >/dev/null || { echo "wkg is missing. Install it with: cargo install --locked wkg"; exit 1; }
+	cd wit && wkg build --wit-dir . --output ../target/tulpar-plugin.wasm
 
 ci: fmt clippy test bench-alive deny ## Everything that has to pass before a change is accepted
 
