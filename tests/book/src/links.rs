@@ -142,7 +142,9 @@ mod tests {
 
     #[test]
     fn what_is_wrong_is_found() {
-        let folder = tempfile::tempdir_in(workspace().join("target")).expect("target/ is there");
+        let target = workspace().join("target");
+        std::fs::create_dir_all(&target).expect("target/ can be made");
+        let folder = tempfile::tempdir_in(target).expect("a folder can be made in it");
         let page = folder.path().join("page.md");
         let text = "# A page\n## Twice\n## Twice\n[a](#a-page) [b](#twice-1) [c](#twice-2) [d](other.md) [e](page.md) \
             [f](../../../elsewhere.md) [g](https://example.com/#x)\n";
