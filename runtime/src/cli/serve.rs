@@ -10,9 +10,12 @@ use clap::Args;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 
 use super::table::{or_dash, table};
 use super::{config_file, environment};
+use crate::admin::Log;
 use crate::app::{App, Ended, threads};
 use crate::config::{Config, Listen};
 use crate::plugin::host::one_line;
@@ -50,11 +53,11 @@ pub(super) struct Serve {
 
 impl Serve {
     pub(super) fn run(self) -> Result<ExitCode> {
-        start_log();
+        let log = start_log();
         let config = self.configure()?;
         allow_descriptors(config.limits.connections);
         let runtime = threads().context("cannot start the threads that serve")?;
-        let ended = runtime.block_on(serve(config))?;
+        let ended = runtime.block_on(serve(config, log))?;
         // What is still running has had its time.
         runtime.shutdown_background();
         Ok(match ended {
@@ -99,7 +102,9 @@ fn allow_descriptors(connections: usize) {
     }
 }
 
-fn start_log() {
+/// From now on what is logged is written, and what is about a plugin is kept as well.
+fn start_log() -> Log {
+    let log = Log::default();
     let filter = EnvFilter::try_from_env("TULPAR_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
     tracing_subscriber::fmt()
         // It would say on the standard error that nobody reads there any more, which cannot end well.
@@ -107,10 +112,13 @@ fn start_log() {
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal())
+        .finish()
+        .with(log.clone())
         .init();
+    log
 }
 
-async fn serve(config: Config) -> Result<Ended> {
+async fn serve(config: Config, log: Log) -> Result<Ended> {
     let plugins = config.plugins.clone();
     let dev = config.dev;
     let mut terminate = signal(SignalKind::terminate()).context("cannot wait for SIGTERM")?;
@@ -126,18 +134,17 @@ async fn serve(config: Config) -> Result<Ended> {
         std::process::exit(1);
     });
 
-    let app = App::new(config).await?;
+    let app = App::new(config, log).await?;
     let address = app.address()?;
     let mut report = report(&app, &plugins);
-    let place = match &address {
-        Listen::Tcp(address) if app.is_encrypted() => format!("https://{address}"),
-        Listen::Tcp(address) => format!("http://{address}"),
-        socket @ Listen::Unix(_) => socket.to_string(),
-    };
-    _ = writeln!(report, "listening on {place}");
+    let place = app.place()?;
+    if let Some(page) = app.page() {
+        _ = writeln!(report, "the live page: http://{page}/");
+    }
     if dev && matches!(address, Listen::Tcp(_)) {
         _ = writeln!(report, "try it in a browser: {place}/");
     }
+    _ = writeln!(report, "listening on {place}");
     // Nobody has to read this.
     let _ = std::io::stdout().write_all(report.as_bytes());
     Ok(app.run(async { _ = stopped.await }).await)

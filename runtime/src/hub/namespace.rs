@@ -320,6 +320,12 @@ impl Namespace {
         self.read().by_name.keys().cloned().collect()
     }
 
+    /// How many rooms there are.
+    #[must_use]
+    pub fn room_count(&self) -> usize {
+        self.read().rooms.len()
+    }
+
     /// The ids of a room's members.
     #[must_use]
     pub fn room_members(&self, room: &str) -> Vec<SocketId> {

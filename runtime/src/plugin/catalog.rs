@@ -15,6 +15,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use self::entry::{File, Outcome};
+pub use self::folder::place;
 use self::folder::{Scanned, folders, scan, stamp};
 use self::rivals::check_free;
 use self::turns::Turns;
