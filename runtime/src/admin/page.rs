@@ -21,7 +21,7 @@ macro_rules! files {
     };
 }
 
-const FILES: [(&str, &str, &str); 15] = files![
+const FILES: [(&str, &str, &str); 17] = files![
     "index.html" HTML,
     "style.css" CSS,
     "icon.svg" SVG,
@@ -37,6 +37,8 @@ const FILES: [(&str, &str, &str); 15] = files![
     "socket.js" JS,
     "upload.js" JS,
     "table.js" JS,
+    "log.js" JS,
+    "try.js" JS,
 ];
 
 /// The file of that path; none when there is none.

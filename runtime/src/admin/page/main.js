@@ -1,0 +1,118 @@
+// Which view is shown, and what is asked for it once a second while somebody looks.
+
+import { get, Refused } from "./api.js";
+import { say } from "./ask.js";
+import { h } from "./dom.js";
+import { History } from "./history.js";
+import { namespace } from "./namespace.js";
+import { overview } from "./overview.js";
+import { plugin } from "./plugin.js";
+import { socket } from "./socket.js";
+import { tryIt } from "./try.js";
+
+const SECOND = 1000;
+const main = document.getElementById("view");
+const pulse = document.getElementById("pulse");
+const history = new History();
+let [view, last, node] = [null, null, null];
+
+/** The view of an address. */
+function viewOf(hash) {
+  const [path, search = ""] = hash.replace(/^#/, "").split("?");
+  const query = new URLSearchParams(search);
+  const [, first = "", ...rest] = path.split("/");
+  switch (first) {
+    case "": return ["overview", overview()];
+    case "try": return ["try", tryIt()];
+    case "plugins": return ["plugin", plugin(rest.map(decodeURIComponent).join("/"))];
+    case "namespace": return ["namespace", namespace(query.get("path") ?? "", query.get("room") ?? undefined)];
+    case "socket": return ["socket", socket(query.get("namespace") ?? "", query.get("id") ?? "")];
+    default: return ["none", {
+      title: "Not there",
+      root: [h("h1", { tabIndex: -1 }, "There is no such view"), h("p", {}, h("a", { href: "#/" }, "Overview"))],
+      show() {},
+    }];
+  }
+}
+
+function open() {
+  // The link that leads past the links is no view.
+  if (location.hash === "#view") return main.focus();
+  const isFirst = view === null;
+  let name;
+  try {
+    [name, view] = viewOf(location.hash);
+  } catch {
+    // What is no address any more once its signs are decoded.
+    [name, view] = viewOf("#/nowhere");
+  }
+  main.replaceChildren(...view.root);
+  document.title = `${view.title} · Tulpar`;
+  for (const link of document.querySelectorAll("nav a")) {
+    if (link.dataset.view === name) link.setAttribute("aria-current", "page");
+    else link.removeAttribute("aria-current");
+  }
+  if (last) view.show(last, history);
+  if (isFirst) return;
+  say("");
+  scrollTo(0, 0);
+  main.querySelector("h1").focus();
+  ask();
+}
+
+/** What each number is of: of a plugin, a namespace, or all of them. */
+function remember({ server, plugins, namespaces }) {
+  // Another process has numbers of its own.
+  if (node !== server.node) history.clear();
+  node = server.node;
+  const time = server["uptime-ms"] / 1000;
+  const owners = new Set(["server"]);
+  const take = (owner, levels, growing) => (owners.add(owner), history.take(owner, time, levels, growing));
+  const all = { sockets: 0, "messages-in": 0, "messages-out": 0, "cpu-ms": 0 };
+  for (const it of namespaces) {
+    take(`namespace ${it.path}`, { sockets: it.sockets, rooms: it.rooms },
+      { "messages-in": it["messages-in"], "messages-out": it["messages-out"] });
+    all.sockets += it.sockets;
+    all["messages-in"] += it["messages-in"] ?? 0;
+    all["messages-out"] += it["messages-out"] ?? 0;
+  }
+  for (const it of plugins) {
+    const cpu = (it["cpu-us"] ?? 0) / 1000;
+    take(`plugin ${it.name}`, { sockets: it.sockets, "memory-bytes": it["memory-bytes"] }, { calls: it.calls, "cpu-ms": cpu });
+    all["cpu-ms"] += cpu;
+  }
+  const { sockets, ...growing } = all;
+  take("server", { sockets }, growing);
+  history.keep(owners);
+}
+
+function beat(state, text) {
+  if (pulse.dataset.state === state) return;
+  pulse.dataset.state = state;
+  pulse.textContent = text;
+}
+
+let asking = false;
+
+/** Asks for what is shown. Not twice at the same time, and not for nobody. */
+async function ask() {
+  if (asking || document.hidden) return;
+  asking = true;
+  try {
+    last = await get("/api/overview");
+    remember(last);
+    view.show(last, history);
+    beat("live", "live");
+    await view.poll?.();
+  } catch (error) {
+    // That something is not there, the view shows by itself.
+    if (!(error instanceof Refused)) beat("lost", "the server does not answer");
+  }
+  asking = false;
+}
+
+addEventListener("hashchange", open);
+document.addEventListener("visibilitychange", ask);
+open();
+ask();
+setInterval(ask, SECOND);
