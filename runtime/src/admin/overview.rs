@@ -29,8 +29,8 @@ struct ServerInfo {
     uploads: bool,
 }
 
+/// How a namespace is reached. What it has and does, its plugin tells.
 #[derive(Serialize)]
-#[serde(rename_all = "kebab-case")]
 struct NamespaceInfo {
     path: String,
     name: String,
@@ -38,8 +38,6 @@ struct NamespaceInfo {
     plugin: String,
     tenant: Option<String>,
     middlewares: Vec<String>,
-    sockets: usize,
-    rooms: usize,
 }
 
 impl Admin {
@@ -80,7 +78,5 @@ fn namespace(loaded: &Loaded) -> Option<NamespaceInfo> {
         plugin: id.key(),
         tenant: id.tenant.clone(),
         middlewares: namespace.middlewares.clone(),
-        sockets: namespace.sockets.len(),
-        rooms: namespace.sockets.room_count(),
     })
 }

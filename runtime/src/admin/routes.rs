@@ -36,7 +36,8 @@ pub(super) async fn answer(
             json(status, &serde_json::json!({ "ready": ready }))
         }
         (&Method::GET, "/metrics") => {
-            whole(StatusCode::OK, metrics::MEDIA_TYPE, admin.metrics.render())
+            let metrics = admin.metrics.render(admin.is_ready(), &admin.plugins());
+            whole(StatusCode::OK, metrics::MEDIA_TYPE, metrics)
         }
         (&Method::GET, "/api/overview") => json(StatusCode::OK, &admin.overview()),
         (&Method::GET, "/api/plugins") => json(StatusCode::OK, &admin.plugins()),

@@ -60,30 +60,26 @@ function open() {
   ask();
 }
 
-/** What each number is of: of a plugin, a namespace, or all of them. */
-function remember({ server, plugins, namespaces }) {
+/** Takes in the numbers of each plugin, which are those of its namespace too, and of all together. */
+function remember({ server, plugins }) {
   // Another process has numbers of its own.
   if (node !== server.node) history.clear();
   node = server.node;
   const time = server["uptime-ms"] / 1000;
-  const owners = new Set(["server"]);
-  const take = (owner, levels, growing) => (owners.add(owner), history.take(owner, time, levels, growing));
-  const all = { sockets: 0, "messages-in": 0, "messages-out": 0, "cpu-ms": 0 };
-  for (const it of namespaces) {
-    take(`namespace ${it.path}`, { sockets: it.sockets, rooms: it.rooms },
-      { "messages-in": it["messages-in"], "messages-out": it["messages-out"] });
-    all.sockets += it.sockets;
-    all["messages-in"] += it["messages-in"] ?? 0;
-    all["messages-out"] += it["messages-out"] ?? 0;
-  }
-  for (const it of plugins) {
-    const cpu = (it["cpu-us"] ?? 0) / 1000;
-    take(`plugin ${it.name}`, { sockets: it.sockets, "memory-bytes": it["memory-bytes"] }, { calls: it.calls, "cpu-ms": cpu });
-    all["cpu-ms"] += cpu;
-  }
-  const { sockets, ...growing } = all;
-  take("server", { sockets }, growing);
-  history.keep(owners);
+  const levels = ({ sockets, uses }) => ({ sockets, rooms: uses.rooms, "memory-bytes": uses["memory-bytes"] });
+  const growing = ({ messages, calls, ...plugin }) => ({
+    "messages-in": messages.received,
+    "messages-out": messages.sent,
+    calls: Object.values(calls).reduce((all, { count }) => all + count, 0),
+    "cpu-ms": plugin["cpu-seconds"] * 1000,
+  });
+  const total = (all) => all.reduce((sums, numbers) => {
+    for (const [name, number] of Object.entries(numbers)) sums[name] = (sums[name] ?? 0) + number;
+    return sums;
+  }, {});
+  for (const plugin of plugins) history.take(`plugin ${plugin.name}`, time, levels(plugin), growing(plugin));
+  history.take("server", time, total(plugins.map(levels)), total(plugins.map(growing)));
+  history.keep(new Set(["server", ...plugins.map(({ name }) => `plugin ${name}`)]));
 }
 
 function beat(state, text) {

@@ -14,7 +14,6 @@ export const socketColumns = (path) => [
 ];
 
 export function namespace(path, room) {
-  const owner = `namespace ${path}`;
   const plots = [
     ["sockets", new Plot("Sockets", count)],
     ["rooms", new Plot("Rooms", count)],
@@ -53,7 +52,7 @@ export function namespace(path, room) {
       setContent(facts[0].shown, found.plugin, () => h("a", { href: plugins(found.plugin) }, found.plugin));
       setText(facts[1].shown, found.middlewares.join(" → ") || "no middleware");
       setText(facts[2].shown, found.tenant ?? "–");
-      for (const [key, plot] of plots) plot.show(history.of(owner, key));
+      for (const [key, plot] of plots) plot.show(history.of(`plugin ${found.plugin}`, key));
     },
     poll: () => Promise.all([members.poll(), ...(room === undefined ? [rooms.poll()] : [])]),
   };

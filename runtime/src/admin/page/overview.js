@@ -30,22 +30,22 @@ export function overview() {
     { title: "Generation", number: true, text: ({ generation }) => generation ?? "–" },
     { title: "Sockets", number: true, text: ({ sockets }) => count(sockets) },
     perSecond("Calls/s", key, "calls"),
-    { title: "Memory", number: true, text: (plugin) => bytes(plugin["memory-bytes"]) },
     perSecond("CPU ms/s", key, "cpu-ms"),
-    { title: "Traps", number: true, text: ({ traps }) => count(traps) },
+    { title: "Memory", number: true, text: ({ uses }) => bytes(uses["memory-bytes"]) },
     { title: "Failures", number: true, text: ({ failures }) => count(failures) },
+    { title: "Traps", number: true, text: ({ traps }) => count(traps) },
     { title: "Quarantines", number: true, text: ({ quarantines }) => count(quarantines) },
   ], ({ name }) => name, "No plugins yet: put .wasm files into the plugins folder.");
-  const namespace = ({ path }) => `namespace ${path}`;
+  const served = ({ plugin }) => `plugin ${plugin}`;
   const namespaceTable = new Table("Namespaces", [
     { title: "Path", head: true, make: ({ path }) => [path, () => h("a", { href: namespaces(path) }, path)] },
     { title: "Plugin", make: ({ plugin }) => [plugin, () => h("a", { href: plugins(plugin) }, plugin)] },
     { title: "Behind", text: ({ middlewares }) => middlewares.join(" → ") || "–" },
-    { title: "Sockets", number: true, text: ({ sockets }) => count(sockets) },
-    { title: "Rooms", number: true, text: ({ rooms }) => count(rooms) },
-    perSecond("Received/s", namespace, "messages-in"),
-    perSecond("Sent/s", namespace, "messages-out"),
-    { title: "Dropped", number: true, text: (it) => count(it["dropped-messages"]) },
+    { title: "Sockets", number: true, text: ({ by }) => count(by.sockets) },
+    { title: "Rooms", number: true, text: ({ by }) => count(by.uses.rooms) },
+    perSecond("Received/s", served, "messages-in"),
+    perSecond("Sent/s", served, "messages-out"),
+    { title: "Dropped", number: true, text: ({ by }) => count(by.messages.dropped) },
   ], ({ path }) => path, "No namespaces.");
   const uploads = h("div", { className: "card", hidden: true });
   return {
@@ -63,7 +63,9 @@ export function overview() {
       facts.forEach(({ shown }, index) => setText(shown, values[index]));
       for (const [name, plot] of plots) plot.show(history.of("server", name));
       pluginTable.show(plugins.map((plugin) => ({ ...plugin, history })));
-      namespaceTable.show(namespaces.map((it) => ({ ...it, history })), ({ tenant }) => tenant ?? "");
+      const by = new Map(plugins.map((plugin) => [plugin.name, plugin]));
+      const served = namespaces.filter(({ plugin }) => by.has(plugin));
+      namespaceTable.show(served.map((it) => ({ ...it, by: by.get(it.plugin), history })), ({ tenant }) => tenant ?? "");
       uploads.hidden = !server.uploads;
       if (server.uploads) setContent(uploads, "form", () => uploadForm());
     },

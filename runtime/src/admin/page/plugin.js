@@ -24,17 +24,23 @@ const ACTIONS = [
   { action: "release", label: "Release", done: "released from quarantine", can: (plugin) => plugin.status === "quarantined" },
 ];
 
+const calls = ({ calls }) => Object.values(calls).reduce((all, { count }) => all + count, 0);
+const ofEach = (counts) => Object.entries(counts).map(([name, number]) => `${count(number)} ${name}`).join(", ");
+
 const FACTS = [
   ["Generation", (it) => it.generation ?? "–"],
-  ["Sockets", (it) => count(it.sockets)],
-  ["Memory", (it) => bytes(it["memory-bytes"])],
-  ["Calls", (it) => count(it.calls)],
+  ["Instances", (it) => count(it.uses.instances)],
+  ["Calls", (it) => count(calls(it))],
+  ["Computed for", (it) => `${about(it["cpu-seconds"])} s`],
+  ["Failures", (it) => count(it.failures)],
   ["Traps", (it) => count(it.traps)],
-  ["Over the deadline", (it) => count(it["deadline-misses"])],
-  ["Failures in all", (it) => count(it.failures)],
+  ["Took too long", (it) => count(it.overruns)],
   ["Quarantines", (it) => count(it.quarantines)],
-  ["Slow sockets closed", (it) => count(it["slow-consumers"])],
-  ["Messages dropped", (it) => count(it["dropped-messages"])],
+  ["Replaced", (it) => `${count(it.replaced)}, ${count(it["replacements-failed"])} failed`],
+  ["Messages dropped", (it) => count(it.messages.dropped)],
+  ["Slow sockets closed", (it) => count(it.messages["slow-consumers"])],
+  ["Decisions", (it) => ofEach(it.decisions) || "–"],
+  ["Responses", (it) => ofEach(it.responses) || "–"],
 ];
 
 export function plugin(name) {
