@@ -26,6 +26,7 @@ use crate::net::{self, Server};
 use crate::plugin::Shared;
 use crate::plugin::catalog::Catalog;
 use crate::plugin::compile::Compiler;
+use crate::plugin::host::one_line;
 use crate::transport::{Listener, Tls};
 use crate::ulak::Ulak;
 
@@ -254,7 +255,8 @@ async fn look_after(
                 }
             }
             Some(Command { order, done }) = commands.recv() => {
-                tracing::info!("the operator: {:?} {}", order.action, order.plugin);
+                let plugin = one_line(&order.plugin);
+                tracing::info!(plugin, "the operator: {:?} {plugin}", order.action);
                 let outcome = serving.obey(catalog, &order).await;
                 // Who asked may have left.
                 let _ = done.send(outcome);

@@ -465,7 +465,11 @@ impl Catalog {
             };
             let file = file.strip_prefix(&self.folder).unwrap_or(file);
             let line = format!("refused {}: {refusal}{rest}", file.display());
-            tracing::warn!("{}", one_line(&line));
+            tracing::warn!(
+                plugin = one_line(&file.to_string_lossy()),
+                "{}",
+                one_line(&line)
+            );
         }
         known.outcome = outcome;
     }

@@ -42,8 +42,8 @@ export function namespace(path, room) {
       ...(room === undefined ? [h("dl", { className: "facts" }, facts.map(({ root }) => root))] : []),
       ...overall,
       h("div", { className: room === undefined ? "columns" : "" },
-        h("section", { className: "card", "aria-label": title }, h("h2", {}, title), members.root),
-        room === undefined ? h("section", { className: "card", "aria-label": "Rooms" }, h("h2", {}, "Rooms"), rooms.root) : null),
+        h("div", { className: "card" }, h("h2", {}, title), members.root),
+        room === undefined ? h("div", { className: "card" }, h("h2", {}, "Rooms"), rooms.root) : null),
     ],
     show({ namespaces }, history) {
       const found = namespaces.find((namespace) => namespace.path === path);

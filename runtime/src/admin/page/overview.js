@@ -10,6 +10,12 @@ export function statusMark(plugin) {
   return h("span", { className: "status", data: { status: plugin.status } }, status(plugin));
 }
 
+/** Whose a plugin is; nothing for the root folder's. */
+const tenantOf = (name) => (name.includes("/") ? name.split("/")[0] : "");
+
+/** The root folder's first, and then those of each tenant. */
+const byTenant = (a, b) => tenantOf(a.name).localeCompare(tenantOf(b.name)) || a.name.localeCompare(b.name);
+
 /** A cell with what a namespace or a plugin gets in each second. */
 export const perSecond = (title, owner, name) => ({
   title, number: true, text: (item) => about(item.history.now(owner(item), name)),
@@ -40,7 +46,7 @@ export function overview() {
   const namespaceTable = new Table("Namespaces", [
     { title: "Path", head: true, make: ({ path }) => [path, () => h("a", { href: namespaces(path) }, path)] },
     { title: "Plugin", make: ({ plugin }) => [plugin, () => h("a", { href: plugins(plugin) }, plugin)] },
-    { title: "Behind", text: ({ middlewares }) => middlewares.join(" → ") || "–" },
+    { title: "Behind", long: true, text: ({ middlewares }) => middlewares.join(" → ") || "–" },
     { title: "Sockets", number: true, text: ({ by }) => count(by.sockets) },
     { title: "Rooms", number: true, text: ({ by }) => count(by.uses.rooms) },
     perSecond("Received/s", served, "messages-in"),
@@ -54,15 +60,15 @@ export function overview() {
       h("div", { className: "head" }, h("h1", { tabIndex: -1 }, "Overview")),
       h("dl", { className: "facts" }, facts.map(({ root }) => root)),
       h("section", { className: "plots", "aria-label": "Numbers" }, plots.map(([, plot]) => plot.root)),
-      h("section", { className: "card", "aria-label": "Namespaces" }, namespaceTable.root),
-      h("section", { className: "card", "aria-label": "Plugins" }, pluginTable.root),
+      h("div", { className: "card" }, namespaceTable.root),
+      h("div", { className: "card" }, pluginTable.root),
       uploads,
     ],
     show({ server, plugins, namespaces }, history) {
       const values = [server.version, server.node, duration(server["uptime-ms"]), server.address];
       facts.forEach(({ shown }, index) => setText(shown, values[index]));
       for (const [name, plot] of plots) plot.show(history.of("server", name));
-      pluginTable.show(plugins.map((plugin) => ({ ...plugin, history })));
+      pluginTable.show(plugins.map((plugin) => ({ ...plugin, history })).sort(byTenant), ({ name }) => tenantOf(name));
       const by = new Map(plugins.map((plugin) => [plugin.name, plugin]));
       const served = namespaces.filter(({ plugin }) => by.has(plugin));
       namespaceTable.show(served.map((it) => ({ ...it, by: by.get(it.plugin), history })), ({ tenant }) => tenant ?? "");

@@ -32,7 +32,9 @@ export class Plot {
     const [least, most] = [Math.min(...values), Math.max(...values)];
     const write = (value) => this.format(value);
     setText(this.now, `${write(values.at(-1))}${this.unit && ` ${this.unit}`}`);
-    setText(this.range, `${write(least)} to ${write(most)} in the last ${values.length < 60 ? `${values.length} s` : "2 min"}`);
+    const [from, to] = [write(least), write(most)];
+    const time = values.length < SECONDS ? `${values.length} s` : "2 min";
+    setText(this.range, from === to ? `the same over the last ${time}` : `${from} to ${to} in the last ${time}`);
     // The newest at the right edge; a flat line at zero lies on the ground.
     const x = (index) => WIDTH - (values.length - 1 - index) * (WIDTH / (SECONDS - 1));
     const y = (value) => HEIGHT - 2 - (most > 0 ? value / most : 0) * (HEIGHT - 6);

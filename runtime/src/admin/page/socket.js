@@ -24,7 +24,7 @@ export function socket(path, id) {
   const rooms = new Table("Rooms", [
     { title: "Room", head: true, make: ({ name }) => [name, () => h("a", { href: namespaces(path, name) }, name)] },
     {
-      title: "", number: true,
+      title: "Do", number: true,
       make: ({ name }) => [name, () => h("button", {
         type: "button", className: "small", "aria-label": `Leave ${name}`, onclick: () => leave(name),
       }, "Leave")],
@@ -71,8 +71,8 @@ export function socket(path, id) {
       h("div", { className: "columns" },
         h("section", { className: "card", "aria-label": "Do something" },
           h("h2", {}, "Send"), send, h("h2", {}, "Put into a room"), join, h("h2", {}, "Kick"), kick),
-        h("section", { className: "card", "aria-label": "Rooms" }, rooms.root, more),
-        h("section", { className: "card", "aria-label": "Values" }, h("h2", {}, "Values"), values)),
+        h("div", { className: "card" }, rooms.root, more),
+        h("div", { className: "card" }, h("h2", {}, "Values"), values)),
     ],
     show() {},
     async poll() {

@@ -5,7 +5,7 @@ import { count, h, setText } from "./dom.js";
 
 /**
  * A table. Each column has a `title`, and `text` or `make` for the cell of an item: a text, or a key and what makes its
- * content; `number` sets it to the right, `head` makes it the head of its row.
+ * content; `number` sets it to the right, `long` breaks its lines, `head` makes it the head of its row.
  */
 export class Table {
   #rows = new Map();
@@ -52,9 +52,9 @@ export class Table {
   }
 
   #row() {
-    const cells = this.columns.map(({ number, head }) => head
+    const cells = this.columns.map(({ number, long, head }) => head
       ? h("th", { scope: "row" })
-      : h("td", { className: number ? "number" : "" }));
+      : h("td", { className: number ? "number" : long ? "long" : "" }));
     return h("tr", {}, cells);
   }
 

@@ -7,7 +7,7 @@ import { h } from "./dom.js";
 /** A form for it; for the plugin of that name, or of a name that is to be said. */
 export function uploadForm(name) {
   const file = h("input", { type: "file", accept: ".wasm", required: true });
-  const plugin = h("input", { value: name ?? "", required: true, spellcheck: false, placeholder: "NAME or TENANT/NAME" });
+  const plugin = h("input", { defaultValue: name ?? "", required: true, spellcheck: false, placeholder: "NAME or TENANT/NAME" });
   file.onchange = () => {
     if (!name && !plugin.value) plugin.value = file.files[0]?.name.replace(/\.wasm$/, "") ?? "";
   };
