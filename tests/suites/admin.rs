@@ -431,6 +431,11 @@ async fn what_cannot_be_a_plugin_is_not_taken() {
             .await
             .expect_err("it is none");
         assert!(said == status && text.contains(why), "{said} {text}");
+        // Nor is a tenant made for it.
+        operator
+            .upload("acme/echo", bytes)
+            .await
+            .expect_err("it is none");
     }
     let mut client = Connect::to(server.url("/echo")).open().await;
     echoes(&mut client, "still here").await;

@@ -64,13 +64,17 @@ pub(super) async fn take(admin: &Admin, query: &Query, body: Incoming) -> Result
         let why = format!("{} cannot be written: {error}", place.display());
         (StatusCode::INTERNAL_SERVER_ERROR, why)
     };
-    written.await.map_err(failed)?;
+    let made_folder = written.await.map_err(failed)?;
     // What cannot be a plugin is not to take the place of one that can.
     let looked_at = Content::read(&beside, uploads.limit).await;
     let placed = in_background(move || match looked_at {
         Ok(_) => fs::rename(&beside, &file).map_err(failed_to_move),
         Err(refusal) => {
             _ = fs::remove_file(&beside);
+            if made_folder {
+                // Only when it is as empty as it was made.
+                _ = file.parent().map(fs::remove_dir);
+            }
             Err((
                 StatusCode::UNPROCESSABLE_ENTITY,
                 format!("the file {refusal}"),
@@ -97,9 +101,10 @@ async fn in_background<T: Send + 'static, E: Send + 'static>(
     }
 }
 
-/// Writes a file that is all there afterwards, or not at all. The folder is made when it is missing.
-fn write(file: &Path, content: &Bytes) -> io::Result<()> {
-    if let Some(folder) = file.parent() {
+/// Writes a file that is all there afterwards, or not at all. The folder is made when it is missing, which is returned.
+fn write(file: &Path, content: &Bytes) -> io::Result<bool> {
+    let missing = file.parent().filter(|folder| !folder.exists());
+    if let Some(folder) = missing {
         fs::create_dir_all(folder)?;
     }
     let written = fs::File::create(file).and_then(|mut written| {
@@ -109,5 +114,5 @@ fn write(file: &Path, content: &Bytes) -> io::Result<()> {
     if written.is_err() {
         _ = fs::remove_file(file);
     }
-    written
+    written.map(|()| missing.is_some())
 }

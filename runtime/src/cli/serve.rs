@@ -30,7 +30,7 @@ Examples:
   tulpar serve                                    plugins/ on 127.0.0.1:3000
   tulpar serve --listen 0.0.0.0:8080              reachable from other machines
   tulpar serve --plugins /srv/tulpar/plugins --config /etc/tulpar.toml
-  tulpar serve --dev                              with a page at / to try the namespaces
+  tulpar serve --dev                              with a page at / to try the namespaces, and the live page
 
 Stop it with Ctrl-C or SIGTERM: sockets are closed with 1001 and handlers finish; a second signal stops at once.")]
 pub(super) struct Serve {
@@ -46,7 +46,7 @@ pub(super) struct Serve {
     /// The folder for compiled code [default: .tulpar/cache]
     #[arg(long, value_name = "DIR")]
     cache: Option<PathBuf>,
-    /// Serve a page at / to try the namespaces with
+    /// Serve a page at / to try the namespaces with, and the live page on 127.0.0.1:3001 or a free port
     #[arg(long)]
     dev: bool,
 }

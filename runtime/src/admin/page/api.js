@@ -12,6 +12,20 @@ export class Refused extends Error {
   }
 }
 
+/** The server gives no answer. */
+export class Unreachable extends Error {}
+
+/** How long an answer may take, in milliseconds, and one to a file. */
+const [PATIENCE, PATIENCE_WITH_FILES] = [10_000, 150_000];
+
+async function reach(path, options, patience) {
+  try {
+    return await fetch(path, { ...options, cache: "no-store", signal: AbortSignal.timeout(patience) });
+  } catch {
+    throw new Unreachable("the server does not answer");
+  }
+}
+
 async function ask(method, path, query = {}, body, type) {
   for (;;) {
     const token = sessionStorage.getItem(KEY);
@@ -20,7 +34,7 @@ async function ask(method, path, query = {}, body, type) {
     if (type) headers["Content-Type"] = type;
     const given = Object.entries(query).filter(([, value]) => value !== undefined && value !== "");
     const search = given.length ? `?${new URLSearchParams(given)}` : "";
-    const answer = await fetch(path + search, { method, headers, body, cache: "no-store", signal: AbortSignal.timeout(150_000) });
+    const answer = await reach(path + search, { method, headers, body }, method === "PUT" ? PATIENCE_WITH_FILES : PATIENCE);
     if (answer.status === 401) {
       sessionStorage.setItem(KEY, await askForToken(token !== null));
       continue;

@@ -1,6 +1,6 @@
 // Which view is shown, and what is asked for it once a second while somebody looks.
 
-import { get, Refused } from "./api.js";
+import { get, Refused, Unreachable } from "./api.js";
 import { say } from "./ask.js";
 import { h } from "./dom.js";
 import { History } from "./history.js";
@@ -57,6 +57,7 @@ function open() {
   say("");
   scrollTo(0, 0);
   main.querySelector("h1").focus();
+  again = true;
   ask();
 }
 
@@ -88,21 +89,26 @@ function beat(state, text) {
   pulse.textContent = text;
 }
 
-let asking = false;
+let [asking, again] = [false, false];
 
 /** Asks for what is shown. Not twice at the same time, and not for nobody. */
 async function ask() {
   if (asking || document.hidden) return;
   asking = true;
   try {
-    last = await get("/api/overview");
-    remember(last);
-    view.show(last, history);
-    beat("live", "live");
-    await view.poll?.();
+    do {
+      again = false;
+      last = await get("/api/overview");
+      remember(last);
+      view.show(last, history);
+      beat("live", "live");
+      await view.poll?.();
+      // Another view was opened meanwhile.
+    } while (again);
   } catch (error) {
+    if (error instanceof Unreachable) beat("lost", error.message);
     // That something is not there, the view shows by itself.
-    if (!(error instanceof Refused)) beat("lost", "the server does not answer");
+    else if (!(error instanceof Refused)) reportError(error);
   }
   asking = false;
 }

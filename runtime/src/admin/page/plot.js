@@ -15,8 +15,9 @@ function shape(name, attributes) {
 /** A plot with that title; `format` writes a value, `unit` stands behind it. */
 export class Plot {
   constructor(title, format, unit = "") {
-    [this.format, this.unit] = [format, unit];
-    this.now = h("span", { className: "now" }, "–");
+    this.format = format;
+    this.value = h("span", {}, "–");
+    this.now = h("span", { className: "now" }, this.value, unit && h("span", { className: "unit" }, ` ${unit}`));
     this.range = h("span", { className: "range" });
     this.area = shape("path", { class: "area" });
     this.line = shape("path", { class: "line", "vector-effect": "non-scaling-stroke" });
@@ -31,7 +32,7 @@ export class Plot {
     if (values.length === 0) return;
     const [least, most] = [Math.min(...values), Math.max(...values)];
     const write = (value) => this.format(value);
-    setText(this.now, `${write(values.at(-1))}${this.unit && ` ${this.unit}`}`);
+    setText(this.value, write(values.at(-1)));
     const [from, to] = [write(least), write(most)];
     const time = values.length < SECONDS ? `${values.length} s` : "2 min";
     setText(this.range, from === to ? `the same over the last ${time}` : `${from} to ${to} in the last ${time}`);

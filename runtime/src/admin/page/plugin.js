@@ -39,8 +39,8 @@ const FACTS = [
   ["Replaced", (it) => `${count(it.replaced)}, ${count(it["replacements-failed"])} failed`],
   ["Messages dropped", (it) => count(it.messages.dropped)],
   ["Slow sockets closed", (it) => count(it.messages["slow-consumers"])],
-  ["Decisions", (it) => ofEach(it.decisions) || "–"],
-  ["Responses", (it) => ofEach(it.responses) || "–"],
+  ["Decisions", (it) => ofEach(it.decisions)],
+  ["Responses", (it) => ofEach(it.responses)],
 ];
 
 export function plugin(name) {
@@ -90,7 +90,11 @@ export function plugin(name) {
       setContent(serves, found.serves.join(), () => ["Serves ", ...found.serves.flatMap((it, index) => [
         index ? ", " : "", it.startsWith("/") && !it.endsWith("/") ? h("a", { href: namespaces(it) }, it) : it,
       ])]);
-      FACTS.forEach(([, write], index) => setText(facts[index].shown, write(found)));
+      FACTS.forEach(([, write], index) => {
+        const [text, { root, shown }] = [write(found), facts[index]];
+        root.hidden = text === "";
+        setText(shown, text);
+      });
       for (const [key, plot] of plots) plot.show(history.of(owner, key));
     },
     async poll() {

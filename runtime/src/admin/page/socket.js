@@ -71,8 +71,9 @@ export function socket(path, id) {
       h("div", { className: "columns" },
         h("section", { className: "card", "aria-label": "Do something" },
           h("h2", {}, "Send"), send, h("h2", {}, "Put into a room"), join, h("h2", {}, "Kick"), kick),
-        h("div", { className: "card" }, rooms.root, more),
-        h("div", { className: "card" }, h("h2", {}, "Values"), values)),
+        h("div", { className: "stack" },
+          h("div", { className: "card" }, rooms.root, more),
+          h("div", { className: "card" }, h("h2", {}, "Values"), values))),
     ],
     show() {},
     async poll() {

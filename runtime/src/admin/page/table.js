@@ -16,7 +16,8 @@ export class Table {
     this.body = h("tbody");
     this.empty = h("p", { className: "soft", hidden: true }, empty);
     this.caption = h("caption", {}, caption);
-    this.table = h("table", {}, this.caption, h("thead", {}, h("tr", {}, heads)), this.body);
+    this.head = h("thead", {}, h("tr", {}, heads));
+    this.table = h("table", {}, this.caption, this.head, this.body);
     const frame = { className: "frame", tabIndex: 0, role: "region", "aria-label": caption };
     this.root = h("div", {}, h("div", frame, this.table), this.empty);
   }
@@ -44,7 +45,7 @@ export class Table {
       if (this.body.rows[index] !== row) this.body.insertBefore(row, this.body.rows[index] ?? null);
     });
     this.empty.hidden = items.length > 0;
-    this.table.parentElement.hidden = items.length === 0;
+    this.head.hidden = items.length === 0;
   }
 
   #groupHead(name) {
