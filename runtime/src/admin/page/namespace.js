@@ -41,7 +41,7 @@ export function namespace(path, room) {
       gone,
       ...(room === undefined ? [h("dl", { className: "facts" }, facts.map(({ root }) => root))] : []),
       ...overall,
-      h("div", { className: room === undefined ? "columns" : "" },
+      h("div", { className: room === undefined ? "columns uneven" : "" },
         h("div", { className: "card" }, h("h2", {}, title), members.root),
         room === undefined ? h("div", { className: "card" }, h("h2", {}, "Rooms"), rooms.root) : null),
     ],
