@@ -16,7 +16,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, interval, sleep, timeout_at};
 
 use self::serving::{Serving, close};
-use crate::admin::{self, About, Admin, Command, Door, Log};
+use crate::admin::{self, About, Admin, Command, Door};
 use crate::backplane::{Backplane, Local};
 use crate::config::{Config, Listen};
 use crate::hub::Socket;
@@ -74,12 +74,12 @@ pub enum Ended {
 }
 
 impl App {
-    /// Takes the addresses and loads the plugins. Nothing is served yet. `log` has the lines about plugins.
+    /// Takes the addresses and loads the plugins. Nothing is served yet.
     ///
     /// # Errors
     /// An address cannot be had, the plugins folder cannot be read, or the sandbox cannot be set up. A plugin that
     /// cannot be served is no error; see [`App::catalog`].
-    pub async fn new(config: Config, log: Log) -> Result<Self> {
+    pub async fn new(config: Config) -> Result<Self> {
         let started = std::time::Instant::now();
         let listener = Listener::bind(&config).await?;
         let page = admin::Address::bind(&config).await;
@@ -100,7 +100,7 @@ impl App {
             dev: config.dev,
             started,
         };
-        let (admin, commands) = Admin::new(about, &config, server.metrics().clone(), log);
+        let (admin, commands) = Admin::new(about, &config, server.metrics().clone());
         let serving = Serving::new(server, ulak, admin, &catalog);
         Ok(Self {
             config,

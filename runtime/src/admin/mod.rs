@@ -10,7 +10,6 @@ mod guard;
 mod info;
 mod listener;
 mod listing;
-mod log;
 mod overview;
 mod page;
 mod routes;
@@ -31,7 +30,6 @@ use self::answer::Refused;
 pub use self::client::{AskError, Client};
 pub use self::info::{Calls, Messages, PluginInfo, Status, Uses};
 pub use self::listener::{Address, Door, serve};
-pub use self::log::{Line, Log};
 use self::upload::Uploads;
 use crate::config::Config;
 use crate::hub;
@@ -40,6 +38,7 @@ use crate::metrics::Metrics;
 use crate::plugin::catalog::Listed;
 use crate::plugin::describe::Loaded;
 use crate::plugin::host::one_line;
+use crate::telemetry::recent::RECENT;
 
 /// Orders that may wait to be carried out.
 const WAITING: usize = 16;
@@ -91,7 +90,6 @@ pub struct About {
 pub struct Admin {
     about: About,
     metrics: Arc<Metrics>,
-    log: Log,
     /// Where files go that are sent; none when none are taken.
     uploads: Option<Uploads>,
     ready: AtomicBool,
@@ -116,13 +114,11 @@ impl Admin {
         about: About,
         config: &Config,
         metrics: Arc<Metrics>,
-        log: Log,
     ) -> (Arc<Self>, mpsc::Receiver<Command>) {
         let (commands, orders) = mpsc::channel(WAITING);
         let admin = Self {
             about,
             metrics,
-            log,
             uploads: Uploads::new(config),
             ready: AtomicBool::new(false),
             plugins: ArcSwap::default(),
@@ -157,8 +153,7 @@ impl Admin {
             refusal: listed.refusal.map(|refusal| one_line(&refusal.to_string())),
         });
         let known: Vec<Known> = known.collect();
-        self.log
-            .keep(&known.iter().map(|it| it.name.as_str()).collect());
+        RECENT.keep(&known.iter().map(|it| it.name.as_str()).collect());
         self.plugins.store(Arc::new(known));
     }
 

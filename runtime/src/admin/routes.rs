@@ -11,6 +11,8 @@ use super::guard::Guard;
 use super::listing::{self, Query};
 use super::{Admin, Command, Order, page, sockets, upload};
 use crate::metrics;
+use crate::plugin::host::one_line;
+use crate::telemetry::recent::RECENT;
 
 /// Answers a request. Without a guard whoever asks may.
 pub(super) async fn answer(
@@ -48,7 +50,10 @@ pub(super) async fn answer(
         (&Method::PUT, "/api/plugins") => outcome(upload::take(admin, &query, body).await),
         (&Method::GET, "/api/log") => {
             let number = query.after.parse().unwrap_or_default();
-            let lines = admin.log.after(&query.plugin, number);
+            let mut lines = RECENT.after(&query.plugin, number);
+            for line in &mut lines {
+                line.text = one_line(&line.text);
+            }
             json(StatusCode::OK, &serde_json::json!({ "lines": lines }))
         }
         (&Method::GET, "/api/sockets") => found(admin, query, listing::sockets).await,

@@ -1,7 +1,7 @@
 //! `tulpar serve`.
 
 use std::fmt::Write as _;
-use std::io::{IsTerminal, Write as _};
+use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -9,16 +9,13 @@ use anyhow::{Context, Result};
 use clap::Args;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
-use tracing_subscriber::EnvFilter;
-use tracing_subscriber::layer::SubscriberExt;
-use tracing_subscriber::util::SubscriberInitExt;
 
 use super::table::{or_dash, table};
 use super::{config_file, environment};
-use crate::admin::Log;
 use crate::app::{App, Ended, threads};
 use crate::config::{Config, Listen};
 use crate::plugin::host::one_line;
+use crate::telemetry;
 
 #[derive(Args)]
 #[command(after_help = "\
@@ -53,11 +50,13 @@ pub(super) struct Serve {
 
 impl Serve {
     pub(super) fn run(self) -> Result<ExitCode> {
-        let log = start_log();
         let config = self.configure()?;
-        allow_descriptors(config.limits.connections);
         let runtime = threads().context("cannot start the threads that serve")?;
-        let ended = runtime.block_on(serve(config, log))?;
+        let telemetry = telemetry::start(&config.telemetry, runtime.handle())?;
+        allow_descriptors(config.limits.connections);
+        let ended = runtime.block_on(serve(config));
+        telemetry.end();
+        let ended = ended?;
         // What is still running has had its time.
         runtime.shutdown_background();
         Ok(match ended {
@@ -102,23 +101,7 @@ fn allow_descriptors(connections: usize) {
     }
 }
 
-/// From now on what is logged is written, and what is about a plugin is kept as well.
-fn start_log() -> Log {
-    let log = Log::default();
-    let filter = EnvFilter::try_from_env("TULPAR_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
-    tracing_subscriber::fmt()
-        // It would say on the standard error that nobody reads there any more, which cannot end well.
-        .log_internal_errors(false)
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal())
-        .finish()
-        .with(log.clone())
-        .init();
-    log
-}
-
-async fn serve(config: Config, log: Log) -> Result<Ended> {
+async fn serve(config: Config) -> Result<Ended> {
     let plugins = config.plugins.clone();
     let dev = config.dev;
     let mut terminate = signal(SignalKind::terminate()).context("cannot wait for SIGTERM")?;
@@ -134,7 +117,7 @@ async fn serve(config: Config, log: Log) -> Result<Ended> {
         std::process::exit(1);
     });
 
-    let app = App::new(config, log).await?;
+    let app = App::new(config).await?;
     let address = app.address()?;
     let mut report = report(&app, &plugins);
     let place = app.place()?;

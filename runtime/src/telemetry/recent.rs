@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt::{self, Write as _};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::Serialize;
@@ -11,8 +11,6 @@ use tracing::{Event, Subscriber};
 use tracing_subscriber::Layer;
 use tracing_subscriber::layer::Context;
 
-use crate::plugin::host::one_line;
-
 /// The field of an event that names the plugin it is about, by its file.
 const PLUGIN: &str = "plugin";
 /// Lines that are kept of one plugin.
@@ -20,12 +18,17 @@ const MOST_LINES: usize = 500;
 /// And bytes of them.
 const MOST_BYTES: usize = 256 << 10;
 
-/// The last lines about each plugin. A clone is the same log.
+/// The longest line that is kept whole, in bytes.
+const MAX_LINE: usize = 8 << 10;
+
+/// Those of the log. There is one log in a process.
+pub static RECENT: Recent = Recent::new();
+
+/// The last lines about each plugin.
 ///
 /// It is a layer of the log: what the log leaves out, it does not have either, and what the log does not write costs
 /// nothing here.
-#[derive(Clone, Default)]
-pub struct Log(Arc<Mutex<BTreeMap<String, Lines>>>);
+pub struct Recent(Mutex<BTreeMap<String, Lines>>);
 
 /// The last lines about one plugin.
 #[derive(Default)]
@@ -45,11 +48,15 @@ pub struct Line {
     pub time: u64,
     /// `ERROR`, `WARN`, `INFO`, `DEBUG` or `TRACE`.
     pub level: &'static str,
-    /// What it says, without control characters.
+    /// What it says. It may quote a plugin, and have control characters.
     pub text: String,
 }
 
-impl Log {
+impl Recent {
+    const fn new() -> Self {
+        Self(Mutex::new(BTreeMap::new()))
+    }
+
     fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Lines>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -96,14 +103,15 @@ impl Log {
     }
 }
 
-impl<S: Subscriber> Layer<S> for Log {
+impl<S: Subscriber> Layer<S> for &'static Recent {
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
         if event.metadata().fields().field(PLUGIN).is_none() {
             return;
         }
         let mut said = Said::default();
         event.record(&mut said);
-        let text = one_line(&(said.message + &said.rest));
+        let mut text = said.message + &said.rest;
+        text.truncate(text.floor_char_boundary(MAX_LINE));
         let plugin = said.plugin.strip_suffix(".wasm").unwrap_or(&said.plugin);
         self.add(plugin, event.metadata().level().as_str(), text);
     }
@@ -138,15 +146,16 @@ mod tests {
 
     use super::*;
 
-    fn texts(log: &Log, plugin: &str, number: u64) -> Vec<String> {
+    fn texts(log: &Recent, plugin: &str, number: u64) -> Vec<String> {
         let lines = log.after(plugin, number).into_iter();
         lines.map(|line| line.text).collect()
     }
 
     #[test]
     fn an_event_with_a_plugin_is_a_line_about_it() {
-        let log = Log::default();
-        let subscriber = tracing_subscriber::registry().with(log.clone());
+        static LOG: Recent = Recent::new();
+        let log = &LOG;
+        let subscriber = tracing_subscriber::registry().with(log);
         tracing::subscriber::with_default(subscriber, || {
             tracing::info!("about nobody");
             tracing::warn!(
@@ -160,25 +169,25 @@ mod tests {
         let lines = log.after("acme/chat", 0);
         assert_eq!(lines.len(), 1);
         assert_eq!((lines[0].number, lines[0].level), (1, "WARN"));
-        assert_eq!(lines[0].text, "on-open: a\u{fffd}b failures=2");
-        assert_eq!(texts(&log, "other", 0), ["hello"]);
+        assert_eq!(lines[0].text, "on-open: a\nb failures=2");
+        assert_eq!(texts(log, "other", 0), ["hello"]);
         log.keep(&BTreeSet::from(["other"]));
-        assert_eq!(texts(&log, "acme/chat", 0), [""; 0]);
+        assert_eq!(texts(log, "acme/chat", 0), [""; 0]);
     }
 
     #[test]
     fn so_many_lines_and_bytes_are_kept() {
-        let log = Log::default();
+        let log = &Recent::new();
         for number in 1..=MOST_LINES + 1 {
             log.add("a", "INFO", number.to_string());
         }
-        let kept = texts(&log, "a", 0);
+        let kept = texts(log, "a", 0);
         assert_eq!((kept.len(), kept[0].as_str()), (MOST_LINES, "2"));
         let last = MOST_LINES as u64 + 1;
-        assert_eq!(texts(&log, "a", last - 1), [last.to_string()]);
-        assert_eq!(texts(&log, "a", last), [""; 0]);
+        assert_eq!(texts(log, "a", last - 1), [last.to_string()]);
+        assert_eq!(texts(log, "a", last), [""; 0]);
         // Somebody has it from a server that ran before.
-        assert_eq!(texts(&log, "a", last + 1).len(), MOST_LINES);
+        assert_eq!(texts(log, "a", last + 1).len(), MOST_LINES);
         for _ in 0..3 {
             log.add("a", "INFO", "x".repeat(MOST_BYTES / 2));
         }
