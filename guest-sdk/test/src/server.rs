@@ -7,12 +7,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::header::{CONNECTION, HeaderValue, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE};
+use tulpar_runtime::admin::PluginInfo;
 use tulpar_runtime::hub::{self, Namespace};
 use tulpar_runtime::plugin::Job;
 use tulpar_runtime::plugin::describe::Loaded;
 
 use crate::world::{Answer, World};
-use crate::{Builder, Client, LogLine, Published, Request, Response, compile};
+use crate::{Builder, Client, LogLine, Published, Request, Response};
+
+/// A section of a component that says nothing: of the kind for whatever one likes, 5 bytes, of which 4 are its name.
+const NOTHING: &[u8] = b"\0\x05\x04test";
 
 /// A server with plugins in it. It goes with its last client.
 ///
@@ -217,6 +221,21 @@ impl Server {
         self.world.recorder.take()
     }
 
+    /// Replaces a plugin, `NAME` or `TENANT/NAME`, by itself, with its sockets open: as when a new version is deployed that
+    /// does the same. on-reload has run, in a new instance.
+    ///
+    /// # Errors
+    /// It is refused, and why: on-reload fails, for instance. What was there serves on.
+    ///
+    /// # Panics
+    /// There is no such plugin.
+    #[track_caller]
+    pub fn reload(&self, plugin: &str) -> Result<(), String> {
+        let mut content = self.content(plugin);
+        content.extend_from_slice(NOTHING);
+        self.replace_content(plugin, &content)
+    }
+
     /// Replaces a plugin, `NAME` or `TENANT/NAME`, by what is in a `.wasm` file, with its sockets open.
     ///
     /// # Errors
@@ -230,41 +249,35 @@ impl Server {
         let Ok(content) = fs::read(file) else {
             panic!("{} cannot be read", file.display());
         };
-        let Some(before) = self.world.info(plugin) else {
-            panic!("there is no plugin {plugin:?}");
-        };
-        let same = fs::read(self.world.file_of(plugin)).is_ok_and(|it| it == content);
+        let same = self.content(plugin) == content;
         assert!(!same, "{plugin} consists of that already");
-        if let Err(error) = self.world.put(plugin, &content) {
+        self.replace_content(plugin, &content)
+    }
+
+    #[track_caller]
+    fn content(&self, plugin: &str) -> Vec<u8> {
+        match fs::read(self.world.file_of(plugin)) {
+            Ok(content) => content,
+            Err(_) => panic!("there is no plugin {plugin:?}"),
+        }
+    }
+
+    #[track_caller]
+    fn replace_content(&self, plugin: &str, content: &[u8]) -> Result<(), String> {
+        let number = |info: &PluginInfo| (info.generation, info.serves.clone());
+        let before = self.world.info(plugin).as_ref().map(number);
+        if let Err(error) = self.world.put(plugin, content) {
             panic!("{error}");
         }
         let mut refusal = None;
         self.world.wait("the plugin is replaced", || {
             self.world.info(plugin).is_some_and(|now| {
                 refusal.clone_from(&now.refusal);
-                let serves_on = now.generation == before.generation;
-                !serves_on || now.serves != before.serves || now.refusal.is_some()
+                refusal.is_some() || Some(number(&now)) != before
             })
         });
         self.world.settle();
         refusal.map_or(Ok(()), Err)
-    }
-
-    /// The same by a crate, which is built, or by an example of it. `folder` is seen from the folder of this crate.
-    ///
-    /// # Errors
-    /// See [`Server::replace`]; or it does not build.
-    ///
-    /// # Panics
-    /// See [`Server::replace`].
-    #[track_caller]
-    pub fn replace_by_example(
-        &self,
-        plugin: &str,
-        folder: impl AsRef<Path>,
-        name: &str,
-    ) -> Result<(), String> {
-        self.replace(plugin, compile::build(folder.as_ref(), Some(name))?)
     }
 
     /// Stops the server: its sockets are closed with 1001, and its services run on-stop. What was received, logged and

@@ -22,6 +22,7 @@ use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use toml::{Table, Value};
+use tracing::Dispatch;
 use tulpar_runtime::admin::{Admin, PluginInfo};
 use tulpar_runtime::app::{App, Ended};
 use tulpar_runtime::config::Config;
@@ -53,6 +54,8 @@ pub(crate) struct World {
     idle: Arc<Idle>,
     pub(crate) clock: FakeClock,
     pub(crate) log: Log,
+    /// What leads there.
+    dispatch: Dispatch,
     pub(crate) recorder: Recorder,
     /// The clients' ends of all connections.
     links: RefCell<Vec<Weak<RefCell<Link>>>>,
@@ -83,11 +86,13 @@ impl World {
         let (runtime, idle) = Idle::runtime().map_err(broken)?;
         let folder = tempfile::tempdir().map_err(broken)?;
         fs::create_dir(folder.path().join("plugins")).map_err(broken)?;
+        let log = Log::default();
         Ok(Self {
             runtime,
             idle,
             clock: FakeClock::new(time),
-            log: Log::default(),
+            dispatch: log.dispatch(),
+            log,
             recorder: Recorder::default(),
             links: RefCell::default(),
             running: None,
@@ -211,8 +216,7 @@ impl World {
 
     /// Runs something among the server's tasks, its log being this one's.
     pub(crate) fn block_on<T>(&self, work: impl Future<Output = T>) -> T {
-        let log = self.log.dispatch();
-        tracing::dispatcher::with_default(&log, || self.runtime.block_on(work))
+        tracing::dispatcher::with_default(&self.dispatch, || self.runtime.block_on(work))
     }
 
     /// Has the server do all that there is to do now, and the clients take what it sends them.
