@@ -43,6 +43,8 @@ use crate::{Request, Response, StartError, compile};
 const INSTANCES: i64 = 100;
 /// An hour, in milliseconds: what takes long on a slow machine is no reason for a test to fail.
 const HOUR: i64 = 3_600_000;
+/// A folder in memory, on most machines.
+const MEMORY: &str = "/dev/shm";
 /// How often one looks whether a call has ended that waits for the disk, or whether a file has been noticed.
 const LOOK: Duration = Duration::from_millis(1);
 /// How long a plugin's file may take to be noticed and compiled.
@@ -63,6 +65,9 @@ pub(crate) struct World {
     hosts: Hosts,
     settings: Table,
     folder: TempDir,
+    /// For the plugins' store: in memory where there is such a folder. What a plugin keeps waits for its disk, whose moods
+    /// would count against its deadline.
+    store: TempDir,
 }
 
 struct Running {
@@ -98,6 +103,9 @@ impl World {
             running: None,
             hosts,
             settings,
+            store: tempfile::tempdir_in(MEMORY)
+                .or_else(|_| tempfile::tempdir())
+                .map_err(broken)?,
             folder,
         })
     }
@@ -169,7 +177,10 @@ impl World {
                 format!("unix:{}", folder.join("socket").display()).into(),
             ),
             ("plugins", inside("plugins")),
-            ("store", inside("store")),
+            (
+                "store",
+                self.store.path().to_string_lossy().into_owned().into(),
+            ),
             ("state", inside("state")),
             ("cache", cache.to_string_lossy().into_owned().into()),
             ("admin", "".into()),
