@@ -97,7 +97,7 @@ impl Server {
                 let socket = sockets
                     .into_iter()
                     .find(|socket| !before.contains(&socket.id()));
-                let client = Client::new(self.world.clone(), link, namespace, socket);
+                let client = Client::new(self.world.clone(), *link, namespace, socket);
                 self.world.settle();
                 Ok(client)
             }

@@ -80,7 +80,7 @@ struct Running {
 /// What a request came to.
 pub(crate) enum Answer {
     /// The connection is one for messages now.
-    Upgraded(Link),
+    Upgraded(Box<Link>),
     /// It was answered.
     Response(Response),
 }
@@ -343,12 +343,12 @@ async fn ask(socket: &Path, request: Request) -> Result<Answer, Box<dyn std::err
     let mut response = sender.send_request(sent).await?;
     if response.status() == hyper::StatusCode::SWITCHING_PROTOCOLS {
         let upgraded = hyper::upgrade::on(&mut response).await?;
-        return Ok(Answer::Upgraded(link(upgraded)?));
+        return Ok(Answer::Upgraded(Box::new(link(upgraded)?)));
     }
     let (head, body) = response.into_parts();
     Ok(Answer::Response(Response {
         status: head.status,
-        headers: head.headers,
+        headers: head.headers.into(),
         body: body.collect().await?.to_bytes(),
     }))
 }
