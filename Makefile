@@ -9,11 +9,13 @@ PLUGINS := $(notdir $(patsubst %/Cargo.toml,%,$(wildcard plugins/*/Cargo.toml)))
 GUESTS := target/guests
 TOOLS := target/tools
 PEERS := target/bench-peers
+# The pages link to what lies beside them in the repository, so the book is made from a copy of both.
+BOOK := target/book
 QUICKLY := --runs 1 --repeats 0 --warm-up 0.2 --duration 0.3 --out target/bench/quick
 DENY_VERSION := 0.20.2
 
 .DEFAULT_GOAL := help
-.PHONY: help run plugins test gauntlet autobahn soak soak-swaps fuzz bench bench-quick bench-alive bench-servers bench-guest bench-peers ci fmt clippy deny clean target
+.PHONY: help run plugins test gauntlet autobahn soak soak-swaps fuzz bench bench-quick bench-alive bench-servers bench-guest bench-peers book wit-docs wit-package ci fmt clippy deny clean target
 
 help: ## Say what there is
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -86,6 +88,23 @@ bench-peers:
 	@cmp -s $(PEERS)/package-lock.json $(PEERS)/installed || \
 	{ cd $(PEERS) && npm ci --no-audit --no-fund && cp package-lock.json installed; } || \
 	echo "SKIPPED: npm cannot install the peers; what is missing is not measured"
+
+book: ## Make the book from docs/, for which mdbook is needed: target/book/html/index.html
+	@command -v mdbook >/dev/null || { echo "mdbook is missing. Install it with: cargo install --locked mdbook"; exit 1; }
+	@rm -rf $(BOOK) && mkdir -p $(BOOK)/src
+	@cp -r --parents *.md LICENSE-* tulpar.toml docs wit plugins tests/*/*.md tests/bench $(BOOK)/src
+	@rm -f $(BOOK)/src/plugins/*.wasm
+	@find $(BOOK)/src -name '*.md' -exec sed -i -E 's#(\]\([^)]*)README\.md#\1index.html#g' {} +
+	@sed -E 's#\]\(([^)]+\.md)#](docs/\1#; s#\(docs/\.\./#(#' docs/SUMMARY.md >$(BOOK)/src/SUMMARY.md
+	@cp docs/book.toml $(BOOK)/
+	mdbook build $(BOOK)
+
+wit-docs: target ## Write docs/wit.md anew from wit/
+	TULPAR_RENEW_WIT_DOCS=1 $(CARGO) test --locked --workspace --test book -- the_reference
+
+wit-package: ## Make a package of the contract, for which wkg is needed: target/tulpar-plugin.wasm
+	@command -v wkg >/dev/null || { echo "wkg is missing. Install it with: cargo install --locked wkg"; exit 1; }
+	cd wit && wkg build --wit-dir . --output ../target/tulpar-plugin.wasm
 
 ci: fmt clippy test bench-alive deny ## Everything that has to pass before a change is accepted
 

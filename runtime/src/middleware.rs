@@ -2,9 +2,12 @@
 
 use std::sync::Arc;
 
+use tracing::Instrument;
+
 use crate::plugin::host::RequestContext;
 use crate::plugin::tally::Decision;
 use crate::plugin::{Plugin, Verdict};
+use crate::telemetry::span;
 
 /// A middleware failed. What it said is in the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,7 +25,8 @@ pub async fn run(
     mut request: Box<RequestContext>,
 ) -> Result<(Verdict, Box<RequestContext>), MiddlewareFailed> {
     for middleware in chain {
-        let decided = middleware.decide(request).await;
+        let span = span!("middleware", plugin = %middleware.id());
+        let decided = middleware.decide(request).instrument(span).await;
         let (verdict, returned) = decided.map_err(|error| {
             middleware.tally().count_decision(Decision::Failed);
             let failures = middleware.report(&error);

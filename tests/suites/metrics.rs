@@ -1,6 +1,10 @@
 //! Each number that the server counts goes up when that happens which it counts, and by as much.
 
-use tulpar_tests::{Connect, Opcode, Raw, Server, connect, eventually, frame, get, json, within};
+use std::collections::BTreeSet;
+
+use tulpar_tests::{
+    Connect, Opcode, Raw, Server, connect, eventually, frame, get, json, within, workspace,
+};
 
 /// Waits until a number is that.
 async fn counts(server: &Server, name: &str, expected: u64) {
@@ -183,4 +187,45 @@ async fn calls_that_fail_are_counted_by_how_they_do() {
         2,
     )
     .await;
+}
+
+/// What is read of it stands in the documentation and on the dashboard under the same names.
+#[tokio::test]
+async fn the_documentation_names_each_number_and_the_dashboard_no_other() {
+    let server = Server::with(&["commander", "attach", "desk"]).start();
+    let mut client = connect(server.url("/commander")).await;
+    client.ask(json!({ "do": "rooms" })).await;
+    let text = server.metrics();
+    let series: BTreeSet<_> = text
+        .lines()
+        .filter(|line| !line.starts_with('#'))
+        .filter_map(|line| line.split(['{', ' ']).next())
+        .collect();
+    let read = |file: &str| std::fs::read_to_string(workspace().join(file)).expect("it is there");
+    let documentation = read("docs/metrics.md");
+    for name in &series {
+        let histogram = ["_bucket", "_sum", "_count"]
+            .iter()
+            .find_map(|it| name.strip_suffix(it));
+        let name = format!("`{}`", histogram.unwrap_or(name));
+        assert!(documentation.contains(&name), "{name} is not documented");
+    }
+    let dashboard = read("docs/deploy/grafana.json");
+    let mut shown = 0;
+    for (at, _) in dashboard
+        .match_indices("tulpar_")
+        .chain(dashboard.match_indices("process_"))
+    {
+        let rest = &dashboard[at..];
+        let end = rest
+            .find(|c: char| !c.is_ascii_alphanumeric() && c != '_')
+            .unwrap_or(rest.len());
+        assert!(
+            series.contains(&rest[..end]),
+            "the dashboard shows {}",
+            &rest[..end]
+        );
+        shown += 1;
+    }
+    assert!(shown > 20, "{shown}");
 }

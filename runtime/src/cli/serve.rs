@@ -1,7 +1,7 @@
 //! `tulpar serve`.
 
 use std::fmt::Write as _;
-use std::io::{IsTerminal, Write as _};
+use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -9,13 +9,13 @@ use anyhow::{Context, Result};
 use clap::Args;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
-use tracing_subscriber::EnvFilter;
 
 use super::table::{or_dash, table};
 use super::{config_file, environment};
 use crate::app::{App, Ended, threads};
 use crate::config::{Config, Listen};
 use crate::plugin::host::one_line;
+use crate::telemetry;
 
 #[derive(Args)]
 #[command(after_help = "\
@@ -50,11 +50,13 @@ pub(super) struct Serve {
 
 impl Serve {
     pub(super) fn run(self) -> Result<ExitCode> {
-        start_log();
         let config = self.configure()?;
-        allow_descriptors(config.limits.connections);
         let runtime = threads().context("cannot start the threads that serve")?;
-        let ended = runtime.block_on(serve(config))?;
+        let telemetry = telemetry::start(&config.telemetry, runtime.handle())?;
+        allow_descriptors(config.limits.connections);
+        let ended = runtime.block_on(serve(config));
+        telemetry.end();
+        let ended = ended?;
         // What is still running has had its time.
         runtime.shutdown_background();
         Ok(match ended {
@@ -97,17 +99,6 @@ fn allow_descriptors(connections: usize) {
              `ulimit -Hn` or LimitNOFILE= raises that"
         );
     }
-}
-
-fn start_log() {
-    let filter = EnvFilter::try_from_env("TULPAR_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
-    tracing_subscriber::fmt()
-        // It would say on the standard error that nobody reads there any more, which cannot end well.
-        .log_internal_errors(false)
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal())
-        .init();
 }
 
 async fn serve(config: Config) -> Result<Ended> {

@@ -319,7 +319,7 @@ mod tests {
 
     #[test]
     fn the_example_file_names_every_setting_with_its_default() {
-        let example = include_str!("../../../tulpar.toml");
+        let example = include_str!("../../tulpar.toml");
         let settings: String = example
             .lines()
             .filter_map(|line| line.strip_prefix('#').filter(|rest| !rest.starts_with(' ')))
@@ -331,7 +331,7 @@ mod tests {
 
     #[test]
     fn the_tables_for_tenants_and_plugins_in_the_example_file_are_accepted() {
-        let example = include_str!("../../../tulpar.toml");
+        let example = include_str!("../../tulpar.toml");
         let named = example.lines().skip_while(|line| *line != "#[tenant]");
         let shown = |line: &&str| {
             let words = [
