@@ -1,6 +1,9 @@
-//! Where the log goes, and the traces: the standard error, and an OpenTelemetry collector when there is one.
+//! Where the log goes, and the traces: the standard error, what is kept for the live page, and an OpenTelemetry collector
+//! when there is one.
 //!
 //! A span is made with [`span!`]. While nobody collects any, one costs a look at a flag.
+
+pub mod recent;
 
 use std::io::{self, IsTerminal};
 use std::time::Duration;
@@ -25,6 +28,7 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer};
 
+use self::recent::RECENT;
 use crate::config;
 
 /// The environment variable that says what is logged.
@@ -86,6 +90,7 @@ pub fn start(config: &config::Telemetry, runtime: &Handle) -> Result<Telemetry> 
         .with_ansi(io::stderr().is_terminal());
     tracing_subscriber::registry()
         .with(text.with_filter(filter()))
+        .with(RECENT.with_filter(filter()))
         .with(traces)
         .with(logs)
         .init();

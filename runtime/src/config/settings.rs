@@ -261,7 +261,9 @@ mod tests {
         );
         assert!(said("TULPAR_QUOTAS_WEIGHT", "10000").is_ok());
         assert!(said("TULPAR_QUOTAS_WEIGHT", "10001").is_err());
-        assert_eq!(said("TULPAR_ADMIN", "").unwrap().admin_socket(), None);
+        assert_eq!(said("TULPAR_ADMIN_SOCKET", "").unwrap().admin.unix(), None);
+        let token = said("TULPAR_ADMIN_TOKEN", "0123456789abcdef").unwrap();
+        assert_eq!(token.admin.token.text(), Some("0123456789abcdef"));
         assert!(said("TULPAR_LIMITS_DEADLINE_MS", "soon").is_err());
         let proxy = said("TULPAR_PROXY_TRUSTED", "10.0.0.1, ::1,")
             .unwrap()
