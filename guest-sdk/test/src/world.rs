@@ -183,7 +183,11 @@ impl World {
             ),
             ("state", inside("state")),
             ("cache", cache.to_string_lossy().into_owned().into()),
-            ("admin", "".into()),
+            // Nobody asks from outside.
+            (
+                "admin",
+                Table::from_iter([("socket".to_owned(), "".into())]).into(),
+            ),
         ] {
             table.insert(key.into(), value);
         }
