@@ -1,6 +1,7 @@
 //! Every setting: its key in `tulpar.toml`, its default, its unit and where the number comes from.
 //!
-//! A value is taken from the command line, else from the environment, else from the file, else from the default.
+//! A value is taken from the command line, else from the environment, else from the file, else from the default; which of
+//! them it was, [`Sourced`] knows.
 //! In the environment the setting `limits.deadline-ms` is called `TULPAR_LIMITS_DEADLINE_MS`. Everything is checked
 //! before the server binds or loads anything.
 //!
@@ -19,6 +20,7 @@ mod quotas;
 mod ranges;
 mod settings;
 mod sockets;
+mod source;
 mod tls;
 
 use std::collections::BTreeMap;
@@ -37,6 +39,7 @@ pub use self::plugin::{ConfigValue, PluginSettings};
 pub use self::proxy::{Network, Proxy};
 pub use self::quotas::Quotas;
 pub use self::sockets::{Compression, SlowConsumer, SocketOverrides, Sockets};
+pub use self::source::{Flag, Setting, Source, Sourced};
 pub use self::tls::Tls;
 
 use self::given::Whose;
@@ -159,6 +162,14 @@ pub enum ConfigError {
     },
 }
 
+/// The text of a configuration file.
+fn in_file(path: &Path) -> Result<String, ConfigError> {
+    std::fs::read_to_string(path).map_err(|source| ConfigError::Unreadable {
+        path: path.into(),
+        source,
+    })
+}
+
 impl Config {
     /// The settings of `file` (when there is one) over the defaults, with those of `environment` over both.
     ///
@@ -169,23 +180,17 @@ impl Config {
         file: Option<&Path>,
         environment: impl IntoIterator<Item = (String, String)>,
     ) -> Result<Self, ConfigError> {
-        let environment: Vec<_> = environment.into_iter().collect();
-        let Some(path) = file else {
-            return Self::read("", Path::new(""), &environment);
-        };
-        let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Unreadable {
-            path: path.into(),
-            source,
-        })?;
-        Self::read(&text, path, &environment)
+        Ok(Sourced::load(file, environment, &[])?.config)
     }
 
-    /// The same of the text of the file at `path`.
+    /// What is said in the text of the file at `path`, in the environment and on the command line, and the configuration
+    /// that this makes.
     fn read(
         text: &str,
         path: &Path,
         environment: &[(String, String)],
-    ) -> Result<Self, ConfigError> {
+        flags: &[Flag],
+    ) -> Result<(Settings, Self), ConfigError> {
         let said: Table = toml::from_str(text).map_err(|error| ConfigError::Syntax {
             path: path.into(),
             line: error
@@ -197,6 +202,9 @@ impl Config {
         settings.overlay(said, "", &path.display().to_string())?;
         for (variable, text) in environment {
             settings.overlay_variable(variable, text)?;
+        }
+        for flag in flags {
+            settings.overlay_flag(flag)?;
         }
         let invalid = |reason| ConfigError::Invalid {
             origin: "configuration".into(),
@@ -214,7 +222,7 @@ impl Config {
                 given.resolve(whose, name, environment).map_err(invalid)?;
             }
         }
-        Ok(config)
+        Ok((settings, config))
     }
 
     /// The Unix socket on which `tulpar plugins` reaches a running server; none when there is to be none.
@@ -270,7 +278,9 @@ mod tests {
     use super::*;
 
     pub(super) fn from_text(text: &str) -> Result<Config, String> {
-        Config::read(text, Path::new("test"), &[]).map_err(|error| error.to_string())
+        let read = Config::read(text, Path::new("test"), &[], &[]);
+        let read = read.map_err(|error| error.to_string());
+        Ok(read?.1)
     }
 
     #[test]
@@ -319,7 +329,12 @@ mod tests {
         assert!(from_text(text).is_err());
         let said = |bytes: &str| {
             let variable = "TULPAR_LIMITS_INSTANCE_MEMORY_BYTES".to_owned();
-            Config::read(text, Path::new("test"), &[(variable, bytes.to_owned())])
+            Config::read(
+                text,
+                Path::new("test"),
+                &[(variable, bytes.to_owned())],
+                &[],
+            )
         };
         assert!(said("134217728").is_ok());
         assert!(said("134217727").is_err());

@@ -1,18 +1,18 @@
 //! `tulpar serve`.
 
 use std::fmt::Write as _;
-use std::io::{IsTerminal, Write as _};
-use std::path::PathBuf;
+use std::io::Write as _;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use clap::Args;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
+use super::flags::Flags;
+use super::paint;
 use super::table::{or_dash, table};
-use super::{config_file, environment};
 use crate::app::{App, Ended, threads};
 use crate::config::{Config, Listen};
 use crate::plugin::host::one_line;
@@ -20,7 +20,8 @@ use crate::plugin::host::one_line;
 #[derive(Args)]
 #[command(after_help = "\
 Settings come from the flags above, else from the environment (TULPAR_LISTEN, TULPAR_LIMITS_DEADLINE_MS, ...),
-else from the configuration file, else from the defaults; tulpar.toml in the repository lists them all.
+else from the configuration file, else from the defaults; tulpar.toml in the repository lists them all, and
+`tulpar config` shows what holds.
 TULPAR_LOG sets what is logged: error, warn, info, debug or trace, or e.g. info,plugin=debug.
 
 Examples:
@@ -31,30 +32,17 @@ Examples:
 
 Stop it with Ctrl-C or SIGTERM: sockets are closed with 1001 and handlers finish; a second signal stops at once.")]
 pub(super) struct Serve {
-    /// The folder whose .wasm files are served [default: plugins]
-    #[arg(long, value_name = "DIR")]
-    plugins: Option<PathBuf>,
-    /// The address to serve on, of which port 0 takes a free one, or unix:PATH [default: 127.0.0.1:3000]
-    #[arg(long, value_name = "ADDR")]
-    listen: Option<Listen>,
-    /// The configuration file [default: tulpar.toml, when there is one]
-    #[arg(long, value_name = "FILE")]
-    config: Option<PathBuf>,
-    /// The folder for compiled code [default: .tulpar/cache]
-    #[arg(long, value_name = "DIR")]
-    cache: Option<PathBuf>,
-    /// Serve a page at / to try the namespaces with
-    #[arg(long)]
-    dev: bool,
+    #[command(flatten)]
+    flags: Flags,
 }
 
 impl Serve {
     pub(super) fn run(self) -> Result<ExitCode> {
-        start_log();
-        let config = self.configure()?;
+        start_log("info");
+        let config = self.flags.load()?.config;
         allow_descriptors(config.limits.connections);
         let runtime = threads().context("cannot start the threads that serve")?;
-        let ended = runtime.block_on(serve(config))?;
+        let ended = runtime.block_on(async { serve(config, Signals::new()?).await })?;
         // What is still running has had its time.
         runtime.shutdown_background();
         Ok(match ended {
@@ -62,15 +50,29 @@ impl Serve {
             Ended::GraceOver => ExitCode::FAILURE,
         })
     }
+}
 
-    fn configure(self) -> Result<Config> {
-        let file = config_file(self.config);
-        let mut config = Config::load(file.as_deref(), environment())?;
-        config.plugins = self.plugins.unwrap_or(config.plugins);
-        config.listen = self.listen.unwrap_or(config.listen);
-        config.cache = self.cache.unwrap_or(config.cache);
-        config.dev |= self.dev;
-        Ok(config)
+/// The signals that stop a server.
+pub(super) struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    /// Has them wait from now on until somebody asks for them. To be called in a runtime.
+    pub(super) fn new() -> Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate()).context("cannot wait for SIGTERM")?,
+            interrupt: signal(SignalKind::interrupt()).context("cannot wait for SIGINT")?,
+        })
+    }
+
+    /// Waits for the next one. Cancel-safe.
+    pub(super) async fn next(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
     }
 }
 
@@ -79,7 +81,7 @@ const OTHERS: u64 = 1024;
 
 /// Has the process open as many descriptors as it may, and says so when those are fewer than connections may come. What the
 /// system gives at first is meant for programs that know no more than a thousand.
-fn allow_descriptors(connections: usize) {
+pub(super) fn allow_descriptors(connections: usize) {
     let limit = getrlimit(Resource::Nofile);
     let raised = Rlimit {
         current: limit.maximum,
@@ -99,29 +101,27 @@ fn allow_descriptors(connections: usize) {
     }
 }
 
-fn start_log() {
-    let filter = EnvFilter::try_from_env("TULPAR_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+/// Begins the log. `usual` is what is in it when the environment does not say.
+pub(super) fn start_log(usual: &str) {
+    let filter = EnvFilter::try_from_env("TULPAR_LOG").unwrap_or_else(|_| EnvFilter::new(usual));
     tracing_subscriber::fmt()
         // It would say on the standard error that nobody reads there any more, which cannot end well.
         .log_internal_errors(false)
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal())
+        .with_ansi(paint::is_wanted(&std::io::stderr()))
         .init();
 }
 
-async fn serve(config: Config) -> Result<Ended> {
+/// Serves until a signal comes, and says where.
+pub(super) async fn serve(config: Config, mut signals: Signals) -> Result<Ended> {
     let plugins = config.plugins.clone();
     let dev = config.dev;
-    let mut terminate = signal(SignalKind::terminate()).context("cannot wait for SIGTERM")?;
-    let mut interrupt = signal(SignalKind::interrupt()).context("cannot wait for SIGINT")?;
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     tokio::spawn(async move {
-        let mut next =
-            async || tokio::select! { _ = terminate.recv() => {}, _ = interrupt.recv() => {} };
-        next().await;
+        signals.next().await;
         let _ = stop.send(());
-        next().await;
+        signals.next().await;
         tracing::warn!("stopped at once by a second signal");
         std::process::exit(1);
     });

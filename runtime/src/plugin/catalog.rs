@@ -14,6 +14,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+pub(super) use self::folder::identify;
+
 use self::entry::{File, Outcome};
 use self::folder::{Scanned, folders, scan, stamp};
 use self::rivals::check_free;

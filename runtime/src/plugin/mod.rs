@@ -9,6 +9,7 @@ pub mod catalog;
 pub mod describe;
 pub mod engine;
 pub mod host;
+pub mod inspect;
 pub mod load;
 pub mod metadata;
 

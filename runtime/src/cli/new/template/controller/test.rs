@@ -1,0 +1,4 @@
+//! What it does.
+
+#[test]
+fn it_is_built() {}
