@@ -409,7 +409,7 @@ impl Drop for Server {
 }
 
 /// The server's binary: TULPAR_BIN, or the one built in the profile of this test, or in the workspace's.
-fn binary() -> PathBuf {
+pub(crate) fn binary() -> PathBuf {
     if let Some(named) = std::env::var_os("TULPAR_BIN") {
         return PathBuf::from(named);
     }

@@ -14,7 +14,7 @@ use clap::Args;
 use self::crates::Crates;
 use self::place::{Placed, place};
 use super::check::in_a_line;
-use super::paint::{ASIDE, BAD};
+use super::paint::{ASIDE, BAD, GOOD};
 use super::{config_file, environment, wait};
 use crate::config::Config;
 use crate::plugin::inspect::Inspector;
@@ -88,23 +88,30 @@ impl Build {
 
 /// Checks what was built, and puts it into the plugins folder. Returns whether it fits.
 async fn take(inspector: &Inspector, file: &Path, plugins: &Path) -> Result<bool> {
-    let found = inspector.inspect(file).await;
-    let mut text = in_a_line(&found);
+    let mut found = inspector.inspect(file).await;
     let fits = found.refused.is_none();
-    match fits {
-        true => text += &in_place(&place(file, plugins)?),
-        false => text += &format!("{BAD}not put{BAD:#} into {}\n", plugins.display()),
-    }
+    let text = match fits {
+        true => {
+            let placed = place(file, plugins)?;
+            found.file = placed.file.display().to_string();
+            in_a_line(&found) + &in_place(&placed)
+        }
+        false => format!(
+            "{}{BAD}nothing put{BAD:#} into {} for it\n",
+            in_a_line(&found),
+            plugins.display()
+        ),
+    };
     // Whoever reads this may have seen enough.
     let _ = anstream::stdout().write_all(text.as_bytes());
     Ok(fits)
 }
 
-/// Where a file is now, in a line.
+/// What has become of a file, in a line.
 pub(super) fn in_place(placed: &Placed) -> String {
     let (file, bytes) = (placed.file.display(), placed.bytes);
     match placed.is_new {
-        true => format!("{file} is new, {bytes} bytes\n"),
-        false => format!("{ASIDE}{file} is as it was{ASIDE:#}\n"),
+        true => format!("{GOOD}new{GOOD:#}  {file}: {bytes} bytes\n"),
+        false => format!("{ASIDE}same {file} as before{ASIDE:#}\n"),
     }
 }

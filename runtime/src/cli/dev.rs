@@ -91,6 +91,10 @@ async fn build(crates: &Crates, plugins: &Path) -> Result<()> {
     };
     for file in built {
         let placed = place(&file, plugins)?;
+        if !placed.is_new {
+            continue;
+        }
+        // Nobody has to read this.
         let _ = anstream::stdout().write_all(in_place(&placed).as_bytes());
     }
     Ok(())

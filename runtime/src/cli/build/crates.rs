@@ -111,10 +111,14 @@ impl Crates {
                 let package = packages.swap_remove(index);
                 (package.folder().to_owned(), vec![package])
             }
-            Some((index, false)) if dir != workspace_root => bail!(
-                "the crate `{}` is no plugin: in its Cargo.toml, a plugin has `crate-type = [\"cdylib\"]` under [lib]",
-                packages[index].name
-            ),
+            Some((index, false))
+                if !packages.iter().any(Package::is_plugin) || dir != workspace_root =>
+            {
+                bail!(
+                    "the crate `{}` is no plugin: in its Cargo.toml, a plugin has `crate-type = [\"cdylib\"]` under [lib]",
+                    packages[index].name
+                )
+            }
             _ => {
                 packages.retain(Package::is_plugin);
                 (workspace_root, packages)

@@ -90,8 +90,12 @@ fn is_change<'a>(event: &Event, folders: impl IntoIterator<Item = &'a PathBuf> +
             .filter_map(|folder| path.strip_prefix(folder).ok());
         let nearest = within.min_by_key(|rest| rest.as_os_str().len());
         nearest.is_some_and(|rest| {
-            rest.iter()
-                .all(|part| holds_sources(part.as_encoded_bytes()))
+            let mut parts = rest.iter().map(|part| part.as_encoded_bytes());
+            match rest.iter().count() {
+                // Beside the manifest lies what is none: a log, which grows with each build.
+                1 => parts.all(|name| name == b"Cargo.toml" || name.ends_with(b".rs")),
+                _ => parts.all(holds_sources),
+            }
         })
     };
     happened && event.paths.iter().any(is_source)
@@ -109,6 +113,7 @@ mod tests {
         let folders = [PathBuf::from("/target/a")];
         let is = |kind, path: &str| is_change(&Event::new(kind).add_path(path.into()), &folders);
         assert!(is(written, "/target/a/src/lib.rs"));
+        assert!(is(written, "/target/a/src/page.html"));
         assert!(is(
             EventKind::Create(CreateKind::File),
             "/target/a/Cargo.toml"
@@ -121,6 +126,8 @@ mod tests {
             "/target/a/target/x",
             "/target/a/plugins/x.wasm",
             "/target/a/src/.lib.rs.swp",
+            "/target/a/Cargo.lock",
+            "/target/a/log",
             "/elsewhere",
         ] {
             assert!(!is(written, path), "{path}");

@@ -1,4 +1,5 @@
-//! The files of a new crate. They lie in `template/`, and have names in double braces where a crate's own come.
+//! The files of a new crate. They lie in `template/`, as those of one that is called `crate-name`; the members of
+//! the workspace in `tests/templates` build and test them as they are.
 
 use std::path::Path;
 
@@ -39,19 +40,21 @@ impl Kind {
         }
     }
 
-    /// The source and its test.
-    fn sources(self) -> [&'static str; 2] {
+    /// The files with Rust in them, and where they go.
+    fn sources(self) -> &'static [(&'static str, &'static str)] {
         macro_rules! sources {
-            ($folder:literal) => {
-                [
-                    include_str!(concat!("template/", $folder, "/lib.rs")),
-                    include_str!(concat!("template/", $folder, "/test.rs")),
+            ($folder:literal $(, $other:literal to $place:literal)*) => {
+                &[
+                    ("src/lib.rs", include_str!(concat!("template/", $folder, "/lib.rs"))),
+                    ("tests/crate-name.rs", include_str!(concat!("template/", $folder, "/test.rs"))),
+                    $(($place, include_str!(concat!("template/", $folder, "/", $other)))),*
                 ]
             };
         }
         match self {
             Self::Namespace => sources!("namespace"),
-            Self::Middleware => sources!("middleware"),
+            // Its test needs somebody for it to stand before.
+            Self::Middleware => sources!("middleware", "cave.rs" to "examples/cave.rs"),
             Self::Service => sources!("service"),
             Self::Controller => sources!("controller"),
         }
@@ -84,20 +87,18 @@ impl<'a> Filled<'a> {
 
     /// The files, and where they go. The manifest is without its end.
     pub(super) fn files(&self) -> Vec<(String, String)> {
-        let [source, test] = self.kind.sources();
-        [
-            ("Cargo.toml", include_str!("template/manifest.toml")),
-            ("src/lib.rs", source),
-            (&format!("tests/{}.rs", self.name.as_str()), test),
+        let others = [
             (".gitignore", include_str!("template/gitignore")),
             ("README.md", include_str!("template/readme.md")),
             (
                 "rust-toolchain.toml",
                 include_str!("template/toolchain.toml"),
             ),
-        ]
-        .map(|(path, text)| (path.to_owned(), self.fill(text)))
-        .into()
+        ];
+        let all = self.kind.sources().iter().chain(&others);
+        let filled = all.map(|(path, text)| (self.fill(path), self.fill(text)));
+        let manifest = ("Cargo.toml".to_owned(), self.manifest());
+        [manifest].into_iter().chain(filled).collect()
     }
 
     /// What a manifest ends with, which depends on where it lies: in a workspace that lists it, the profiles are those of
@@ -113,29 +114,48 @@ impl<'a> Filled<'a> {
         }
     }
 
+    /// A text of the template with the crate's own names in it.
     fn fill(&self, text: &str) -> String {
-        let dependency = |folder: Option<std::path::PathBuf>| match folder {
-            Some(folder) => {
-                let folder = Value::from(folder.to_string_lossy().into_owned());
-                format!("{{ path = {folder} }}")
-            }
-            None => format!("{VERSION:?}"),
-        };
-        let values = [
-            ("name", self.name.as_str().to_owned()),
-            ("type", self.name.type_name()),
-            ("file", self.name.file()),
-            ("kind", self.kind.word().to_owned()),
-            ("what", self.what()),
-            ("tulpar", dependency(self.sdk.map(Path::to_owned))),
-            (
-                "tulpar-test",
-                dependency(self.sdk.map(|sdk| sdk.join("test"))),
-            ),
+        // In one go: a name may have a placeholder in it.
+        let mut filled = String::new();
+        let mut rest = text;
+        let placeholders = [
+            ("crate-name", self.name.as_str().to_owned()),
+            ("crate_name", self.name.file()),
+            ("CrateName", self.name.type_name()),
         ];
-        values.iter().fold(text.to_owned(), |text, (key, value)| {
-            text.replace(&format!("{{{{{key}}}}}"), value)
-        })
+        while let Some((at, (placeholder, value))) = placeholders
+            .iter()
+            .filter_map(|it| Some((rest.find(it.0)?, it)))
+            .min_by_key(|(at, _)| *at)
+        {
+            filled += &rest[..at];
+            filled += value;
+            rest = &rest[at + placeholder.len()..];
+        }
+        filled + rest
+    }
+
+    /// The manifest, but for its end.
+    fn manifest(&self) -> String {
+        let mut manifest = self.fill(include_str!("template/manifest.toml"));
+        for (dependency, folder) in [("tulpar", ""), ("tulpar-test", "test")] {
+            let from = match self.sdk {
+                Some(sdk) => {
+                    let folder = sdk.join(folder).to_string_lossy().into_owned();
+                    format!("{{ path = {} }}", Value::from(folder.trim_end_matches('/')))
+                }
+                None => format!("{VERSION:?}"),
+            };
+            manifest = manifest.replace(
+                &format!("\n{dependency} = \"version\"\n"),
+                &format!("\n{dependency} = {from}\n"),
+            );
+        }
+        if self.kind == Kind::Middleware {
+            manifest += include_str!("template/middleware/example.toml");
+        }
+        manifest
     }
 }
 
@@ -149,10 +169,22 @@ mod tests {
         for kind in Kind::value_variants() {
             for sdk in [None, Some(Path::new("/a \"b\""))] {
                 for (path, text) in Filled::new(*kind, &name, sdk).files() {
-                    assert!(!text.contains("{{"), "{path}: {text}");
+                    for left in ["crate-name", "crate_name", "CrateName", "\"version\""] {
+                        assert!(!text.contains(left), "{path}: {text}");
+                    }
                 }
             }
         }
+    }
+
+    #[test]
+    fn a_name_with_a_placeholder_in_it_stays_whole() {
+        let name = CrateName::of(Path::new("a-crate-name")).unwrap();
+        let filled = Filled::new(Kind::Service, &name, None);
+        assert_eq!(
+            filled.fill("crate-name CrateName crate_name."),
+            "a-crate-name ACrateName a_crate_name."
+        );
     }
 
     #[test]

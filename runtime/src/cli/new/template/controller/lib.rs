@@ -1,16 +1,17 @@
-//! Keeps notes, one for each name: `PUT /{{name}}/NAME` with `{"text":"..."}`, and `GET /{{name}}/NAME`.
+//! Keeps notes by their names: `PUT /crate-name/NAME` with `{"text":"..."}`, and `GET /crate-name/NAME`.
 
 use tulpar::prelude::*;
 
 #[derive(Default)]
-struct {{type}};
+struct CrateName;
 
-#[tulpar::controller("/{{name}}")]
-impl {{type}} {
+#[tulpar::controller("/crate-name")]
+impl CrateName {
     #[get("/{note}")]
     fn read(&self, request: &Request) -> Result<Json<Value>> {
-        let note = kv::open("{{name}}")?.get_json(request.param("note")?)?;
-        Ok(Json(note.ok_or_else(|| Error::status(404, "There is no such note"))?))
+        let note = kv::open("crate-name")?.get_json(request.param("note")?)?;
+        let note = note.ok_or_else(|| Error::status(404, "There is no such note"))?;
+        Ok(Json(note))
     }
 
     #[put("/{note}")]
@@ -19,6 +20,6 @@ impl {{type}} {
         if !note["text"].is_string() {
             return Err(Error::status(422, "A note has a text"));
         }
-        kv::open("{{name}}")?.set_json(request.param("note")?, &note)
+        kv::open("crate-name")?.set_json(request.param("note")?, &note)
     }
 }

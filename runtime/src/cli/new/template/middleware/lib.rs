@@ -1,17 +1,17 @@
 //! Lets in whoever brings the token, in `?token=` or as `Authorization: Bearer`. A namespace has it before it with
-//! `middlewares = ["{{name}}"]`.
+//! `middlewares = ["crate-name"]`.
 
 use tulpar::prelude::*;
 
 #[derive(Default)]
-struct {{type}};
+struct CrateName;
 
-#[tulpar::middleware(name = "{{name}}")]
-impl Middleware for {{type}} {
+#[tulpar::middleware(name = "crate-name")]
+impl Middleware for CrateName {
     fn handle(&mut self, cx: &Context) -> Result<Verdict> {
         let token = cx.query("token").or_else(|| cx.bearer_token());
         // Replace with your own check.
-        if token.as_deref() != Some("open sesame") {
+        if token.as_deref() != Some("open-sesame") {
             return Ok(Response::json(401, &json!({ "error": "Unauthorized" })).into());
         }
         // What the namespace reads with `ws.data()`.

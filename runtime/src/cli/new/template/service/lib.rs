@@ -3,24 +3,24 @@
 use tulpar::prelude::*;
 
 #[derive(Default)]
-struct {{type}};
+struct CrateName;
 
-#[tulpar::service(name = "{{type}}")]
-impl {{type}} {
+#[tulpar::service(name = "CrateName")]
+impl CrateName {
     fn on_start(&mut self) -> Result<()> {
-        log::info("{{name}} starts");
+        log::info("crate-name starts");
         Ok(())
     }
 
     #[every("1m")]
     fn minute(&mut self) -> Result<()> {
-        // The fields of the type are gone when the instance is; what is in the store lasts.
-        let minutes = kv::open("{{name}}")?.increment("minutes", 1)?;
+        // The type's fields begin anew with each instance; what is in the store lasts.
+        let minutes = kv::open("crate-name")?.increment("minutes", 1)?;
         log::info(format!("minute {minutes}"));
         Ok(())
     }
 
     fn on_stop(&mut self) {
-        log::info("{{name}} stops");
+        log::info("crate-name stops");
     }
 }
