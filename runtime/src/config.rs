@@ -21,6 +21,7 @@ mod ranges;
 mod settings;
 mod sockets;
 mod source;
+mod telemetry;
 mod tls;
 
 use std::collections::BTreeMap;
@@ -40,6 +41,7 @@ pub use self::proxy::{Network, Proxy};
 pub use self::quotas::Quotas;
 pub use self::sockets::{Compression, SlowConsumer, SocketOverrides, Sockets};
 pub use self::source::{Flag, Setting, Source, Sourced};
+pub use self::telemetry::{Endpoint, Telemetry};
 pub use self::tls::Tls;
 
 use self::given::Whose;
@@ -73,6 +75,8 @@ pub struct Config {
     pub tls: Tls,
     /// The proxies before the server.
     pub proxy: Proxy,
+    /// Where traces and logs go beside the standard error.
+    pub telemetry: Telemetry,
     /// Who may reach whom through the broker.
     pub ulak: Ulak,
     /// What a plugin or a client may use.
@@ -110,6 +114,7 @@ impl Default for Config {
             dev: false,
             tls: Tls::default(),
             proxy: Proxy::default(),
+            telemetry: Telemetry::default(),
             ulak: Ulak::default(),
             limits: Limits::default(),
             timeouts: Timeouts::default(),

@@ -13,6 +13,7 @@ use hyper::http::uri::{Authority, PathAndQuery};
 use hyper::{Method, Request, Response, Uri, Version};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
+use tracing::Instrument;
 use wasmtime_wasi_http::Error;
 use wasmtime_wasi_http::p2::bindings::http::types::ErrorCode;
 
@@ -21,6 +22,7 @@ pub use self::body::{CutOff, ResponseBody};
 use crate::hub;
 use crate::plugin::describe::ControllerDescriptor;
 use crate::plugin::{CallError, Plugin};
+use crate::telemetry::span;
 
 /// Where a controller finds the path that it is mounted at.
 pub const PREFIX: HeaderName = HeaderName::from_static("x-forwarded-prefix");
@@ -80,6 +82,11 @@ impl Controller {
         self.plugin.quarantined()
     }
 
+    /// Counts what a request to it was answered with.
+    pub fn count<B>(&self, answer: &Response<B>) {
+        self.plugin.tally().count_response(answer.status().as_u16());
+    }
+
     /// Whether a path is its own or below.
     #[must_use]
     pub fn covers(&self, path: &str) -> bool {
@@ -114,6 +121,7 @@ impl Controller {
         let listener = Listener(course.clone());
         let (plugin, known) = (self.plugin.clone(), course.clone());
         // In a task of its own: the response begins before the call ends, and a client that hangs up ends neither.
+        let span = span!("controller", plugin = %plugin.id());
         let call = tokio::spawn(hub::in_turns(async move {
             let mut unheard = false;
             let failed = || {
@@ -131,7 +139,7 @@ impl Controller {
                 Ok(()) => {}
             }
             outcome
-        }));
+        }.instrument(span)));
         match response.await {
             // Whatever the controller makes of it, the client hears what was wrong.
             _ if course.too_large.is_set() => Err(Failure::TooLarge),

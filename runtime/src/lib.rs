@@ -26,5 +26,6 @@ pub mod plugin;
 pub mod quota;
 pub mod service;
 pub mod store;
+pub mod telemetry;
 pub mod transport;
 pub mod ulak;

@@ -2,8 +2,12 @@
 
 use std::sync::Arc;
 
+use tracing::Instrument;
+
 use crate::plugin::host::RequestContext;
+use crate::plugin::tally::Decision;
 use crate::plugin::{Plugin, Verdict};
+use crate::telemetry::span;
 
 /// A middleware failed. What it said is in the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,8 +25,10 @@ pub async fn run(
     mut request: Box<RequestContext>,
 ) -> Result<(Verdict, Box<RequestContext>), MiddlewareFailed> {
     for middleware in chain {
-        let decided = middleware.decide(request).await;
+        let span = span!("middleware", plugin = %middleware.id());
+        let decided = middleware.decide(request).instrument(span).await;
         let (verdict, returned) = decided.map_err(|error| {
+            middleware.tally().count_decision(Decision::Failed);
             let failures = middleware.report(&error);
             if middleware.may_log() {
                 tracing::warn!(failures, plugin = %middleware.id(), "middleware: {error}");
@@ -31,8 +37,10 @@ pub async fn run(
         })?;
         request = returned;
         if let Verdict::Respond { .. } = verdict {
+            middleware.tally().count_decision(Decision::Respond);
             return Ok((verdict, request));
         }
+        middleware.tally().count_decision(Decision::Next);
     }
     Ok((Verdict::Next, request))
 }

@@ -3,12 +3,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tracing::Instrument;
+
 use crate::config::PluginSettings;
 use crate::hub::{self, Socket};
 use crate::message::{CloseEvent, Message};
 use crate::plugin::describe::NamespaceDescriptor;
 use crate::plugin::{Event, Plugin};
 use crate::quota::Spent;
+use crate::telemetry::span;
 
 /// The sockets behind a path and who handles them.
 pub struct Namespace {
@@ -141,6 +144,8 @@ impl Namespace {
         socket: &Arc<Socket>,
         message: Message<'_>,
     ) -> Result<(), HandlerFailed> {
+        let bytes = message.payload().len();
+        self.sockets.traffic().count_received(bytes);
         self.handle(socket, "on-message", Event::Message(message))
             .await
     }
@@ -187,7 +192,18 @@ impl Namespace {
                 return Ok(());
             }
         };
-        plugin.handle(socket, event).await.map_err(|error| {
+        let span = span!(
+            handler,
+            plugin = self.source,
+            ns = self.sockets.path(),
+            conn = %socket.id(),
+        );
+        let outcome = match span.is_disabled() {
+            true => plugin.handle(socket, event).await,
+            // Boxed, as it is rare, so that it takes no room in the task of each idle connection.
+            false => Box::pin(plugin.handle(socket, event).instrument(span)).await,
+        };
+        outcome.map_err(|error| {
             let failures = plugin.report(&error);
             if plugin.may_log() {
                 tracing::warn!(

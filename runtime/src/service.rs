@@ -8,10 +8,12 @@ use croner::Cron;
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{Instant, sleep};
+use tracing::Instrument;
 
 use crate::hub;
 use crate::plugin::describe::{Schedule, ServiceDescriptor, Timing};
 use crate::plugin::{Job, Plugin};
+use crate::telemetry::span;
 
 /// How long a schedule sleeps at most before it looks at the clock again, which may have been set.
 const LONGEST_SLEEP: Duration = Duration::from_secs(60);
@@ -141,7 +143,11 @@ impl Runner {
             tracing::debug!(plugin = %self.plugin.id(), "service {}: {what}: in quarantine", self.name);
             return false;
         }
-        match hub::in_turns(self.plugin.run_job(job)).await {
+        let span = span!(what, plugin = %self.plugin.id(), service = self.name);
+        match hub::in_turns(self.plugin.run_job(job))
+            .instrument(span)
+            .await
+        {
             Ok(()) => true,
             Err(error) => {
                 let failures = self.plugin.report(&error);

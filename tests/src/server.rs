@@ -273,20 +273,28 @@ impl Server {
 
     /// One of the numbers that the server counts, as it is named in its metrics, labels and all.
     pub fn metric(&self, name: &str) -> u64 {
-        let end = Instant::now() + PATIENCE;
-        let metrics = loop {
-            match self.admin("/metrics") {
-                Some(metrics) => break metrics,
-                // It listens to its operator a moment later than to everybody.
-                None if Instant::now() < end => thread::sleep(Duration::from_millis(5)),
-                None => panic!("the server does not tell its metrics"),
-            }
-        };
+        let metrics = self.metrics();
         let line = metrics
             .lines()
             .find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
         let number = line.unwrap_or_else(|| panic!("there is no {name} in {metrics}"));
         number.trim().parse().expect("it is a number")
+    }
+
+    /// All of them.
+    pub fn metrics(&self) -> String {
+        let end = Instant::now() + PATIENCE;
+        loop {
+            match self.admin("/metrics") {
+                Some(metrics) => {
+                    let body = metrics.split_once("\r\n\r\n").map(|(_, body)| body);
+                    return body.expect("it has a body").to_owned();
+                }
+                // It listens to its operator a moment later than to everybody.
+                None if Instant::now() < end => thread::sleep(Duration::from_millis(5)),
+                None => panic!("the server does not tell its metrics"),
+            }
+        }
     }
 
     /// The whole response to a GET on its admin socket.

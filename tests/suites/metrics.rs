@@ -1,6 +1,10 @@
 //! Each number that the server counts goes up when that happens which it counts, and by as much.
 
-use tulpar_tests::{Connect, Opcode, Raw, Server, connect, eventually, frame, get, json, within};
+use std::collections::BTreeSet;
+
+use tulpar_tests::{
+    Connect, Opcode, Raw, Server, connect, eventually, frame, get, json, within, workspace,
+};
 
 /// Waits until a number is that.
 async fn counts(server: &Server, name: &str, expected: u64) {
@@ -103,8 +107,8 @@ async fn slow_consumers_are_counted_for_the_server_and_for_their_plugin() {
     let listed = server.tulpar(&["plugins", "list", "--json"]);
     let listed: serde_json::Value =
         serde_json::from_str(&listed.expect("it lists")).expect("it is JSON");
-    assert_eq!(listed[0]["slow-consumers"], 1);
-    assert!(listed[0]["dropped-messages"].as_u64() > Some(0));
+    assert_eq!(listed[0]["messages"]["slow-consumers"], 1);
+    assert!(listed[0]["messages"]["dropped"].as_u64() > Some(0));
 }
 
 #[tokio::test]
@@ -126,4 +130,102 @@ async fn messages_that_have_to_wait_are_counted() {
     .await;
     let waited = server.metric("tulpar_held_back_total");
     assert!((1..=3).contains(&waited), "{waited}");
+}
+
+fn of(name: &str, tenant: &str, plugin: &str) -> String {
+    format!("tulpar_{name}{{tenant=\"{tenant}\",plugin=\"{plugin}\"}}")
+}
+
+#[tokio::test]
+async fn messages_are_counted_for_their_plugin_each_way() {
+    let server = Server::with(&["commander"]).start();
+    let count = |name: &str| server.metric(&of(name, "@root", "commander"));
+    let mut clients = Vec::new();
+    for _ in 0..3 {
+        let mut client = connect(server.url("/commander")).await;
+        client.ask(json!({ "do": "rooms" })).await;
+        clients.push(client);
+    }
+    assert_eq!(count("namespace_sockets"), 3);
+    let (received, sent) = (
+        count("messages_received_total"),
+        count("messages_sent_total"),
+    );
+    assert_eq!((received, sent), (3, 3));
+    let bytes = count("sent_bytes_total");
+    let all = json!({ "do": "broadcast", "message": { "bytes_of": 1000 } });
+    clients[0].send(all.to_string()).await;
+    // To each of them, and the answer.
+    let name = of("messages_sent_total", "@root", "commander");
+    counts(&server, &name, 3 + 3 + 1).await;
+    assert_eq!(count("messages_received_total"), 4);
+    let grown = count("sent_bytes_total") - bytes;
+    assert!((3000..3100).contains(&grown), "{grown}");
+    let calls = "tulpar_plugin_call_seconds_count{tenant=\"@root\",plugin=\"commander\",call=\"on-message\"}";
+    assert_eq!(server.metric(calls), 4);
+}
+
+#[tokio::test]
+async fn calls_that_fail_are_counted_by_how_they_do() {
+    let server = Server::with(&["commander"])
+        .config("[limits]\nquarantine-failures = 0")
+        .start();
+    for (how, name) in [
+        (
+            json!({ "do": "panic", "text": "told to" }),
+            "plugin_traps_total",
+        ),
+        (json!({ "do": "loop" }), "plugin_overruns_total"),
+    ] {
+        let mut client = connect(server.url("/commander")).await;
+        client.send(how.to_string()).await;
+        counts(&server, &of(name, "@root", "commander"), 1).await;
+    }
+    counts(
+        &server,
+        &of("plugin_failures_total", "@root", "commander"),
+        2,
+    )
+    .await;
+}
+
+/// What is read of it stands in the documentation and on the dashboard under the same names.
+#[tokio::test]
+async fn the_documentation_names_each_number_and_the_dashboard_no_other() {
+    let server = Server::with(&["commander", "attach", "desk"]).start();
+    let mut client = connect(server.url("/commander")).await;
+    client.ask(json!({ "do": "rooms" })).await;
+    let text = server.metrics();
+    let series: BTreeSet<_> = text
+        .lines()
+        .filter(|line| !line.starts_with('#'))
+        .filter_map(|line| line.split(['{', ' ']).next())
+        .collect();
+    let read = |file: &str| std::fs::read_to_string(workspace().join(file)).expect("it is there");
+    let documentation = read("docs/metrics.md");
+    for name in &series {
+        let histogram = ["_bucket", "_sum", "_count"]
+            .iter()
+            .find_map(|it| name.strip_suffix(it));
+        let name = format!("`{}`", histogram.unwrap_or(name));
+        assert!(documentation.contains(&name), "{name} is not documented");
+    }
+    let dashboard = read("docs/deploy/grafana.json");
+    let mut shown = 0;
+    for (at, _) in dashboard
+        .match_indices("tulpar_")
+        .chain(dashboard.match_indices("process_"))
+    {
+        let rest = &dashboard[at..];
+        let end = rest
+            .find(|c: char| !c.is_ascii_alphanumeric() && c != '_')
+            .unwrap_or(rest.len());
+        assert!(
+            series.contains(&rest[..end]),
+            "the dashboard shows {}",
+            &rest[..end]
+        );
+        shown += 1;
+    }
+    assert!(shown > 20, "{shown}");
 }

@@ -13,8 +13,9 @@ use self::sources::Sources;
 use super::build::crates::Crates;
 use super::build::{What, in_place, place::place};
 use super::flags::Flags;
-use super::serve::{Signals, serve, start_log};
+use super::serve::{Signals, serve};
 use crate::app::{Ended, threads};
+use crate::telemetry;
 
 /// What is logged unless TULPAR_LOG says otherwise: all that plugins say.
 const LOG: &str = "info,plugin=debug";
@@ -42,7 +43,6 @@ pub(super) struct Dev {
 
 impl Dev {
     pub(super) fn run(self) -> Result<ExitCode> {
-        start_log(LOG);
         let flags = self.flags.absolute()?;
         let crates = self.what.enter()?.tied();
         let mut config = flags.load()?.config;
@@ -51,6 +51,7 @@ impl Dev {
         std::fs::create_dir_all(&plugins)
             .with_context(|| format!("cannot make {}", plugins.display()))?;
         let runtime = threads().context("cannot start the threads that serve")?;
+        let telemetry = telemetry::start(&config.telemetry, LOG, runtime.handle())?;
         let ended = runtime.block_on(async {
             let mut signals = Signals::new()?;
             // Before it is built, so that nothing that is saved meanwhile is missed.
@@ -64,6 +65,7 @@ impl Dev {
                 broken = rebuild(&crates, &mut sources, &plugins) => Err(broken),
             }
         });
+        telemetry.end();
         // Cargo is ended by now, when it was not done.
         runtime.shutdown_background();
         Ok(match ended? {

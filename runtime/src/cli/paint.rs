@@ -1,7 +1,6 @@
 //! Colours, for a terminal alone and for nobody who has set NO_COLOR. What is written by [`anstream`] has them taken out
 //! where they are not wanted.
 
-use anstream::{AutoStream, ColorChoice, stream::RawStream};
 use clap::builder::styling::{AnsiColor, Style};
 
 /// What went well.
@@ -12,8 +11,3 @@ pub(super) const BAD: Style = AnsiColor::Red.on_default().bold();
 pub(super) const HEAD: Style = Style::new().bold();
 /// What is beside the point.
 pub(super) const ASIDE: Style = Style::new().dimmed();
-
-/// Whether colours are wanted there.
-pub(super) fn is_wanted(stream: &impl RawStream) -> bool {
-    AutoStream::choice(stream) != ColorChoice::Never
-}

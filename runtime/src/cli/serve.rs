@@ -8,14 +8,16 @@ use anyhow::{Context, Result};
 use clap::Args;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tracing_subscriber::EnvFilter;
 
 use super::flags::Flags;
-use super::paint;
 use super::table::{or_dash, table};
 use crate::app::{App, Ended, threads};
 use crate::config::{Config, Listen};
 use crate::plugin::host::one_line;
+use crate::telemetry;
+
+/// What is logged unless TULPAR_LOG says otherwise.
+const LOG: &str = "info";
 
 #[derive(Args)]
 #[command(after_help = "\
@@ -38,11 +40,13 @@ pub(super) struct Serve {
 
 impl Serve {
     pub(super) fn run(self) -> Result<ExitCode> {
-        start_log("info");
         let config = self.flags.load()?.config;
-        allow_descriptors(config.limits.connections);
         let runtime = threads().context("cannot start the threads that serve")?;
-        let ended = runtime.block_on(async { serve(config, Signals::new()?).await })?;
+        let telemetry = telemetry::start(&config.telemetry, LOG, runtime.handle())?;
+        allow_descriptors(config.limits.connections);
+        let ended = runtime.block_on(async { serve(config, Signals::new()?).await });
+        telemetry.end();
+        let ended = ended?;
         // What is still running has had its time.
         runtime.shutdown_background();
         Ok(match ended {
@@ -99,18 +103,6 @@ pub(super) fn allow_descriptors(connections: usize) {
              `ulimit -Hn` or LimitNOFILE= raises that"
         );
     }
-}
-
-/// Begins the log. `usual` is what is in it when the environment does not say.
-pub(super) fn start_log(usual: &str) {
-    let filter = EnvFilter::try_from_env("TULPAR_LOG").unwrap_or_else(|_| EnvFilter::new(usual));
-    tracing_subscriber::fmt()
-        // It would say on the standard error that nobody reads there any more, which cannot end well.
-        .log_internal_errors(false)
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_ansi(paint::is_wanted(&std::io::stderr()))
-        .init();
 }
 
 /// Serves until a signal comes, and says where.

@@ -107,6 +107,8 @@ const QUOTAS: [Range; 11] = [
     range("weight", 1, 10_000),
 ];
 
+const TELEMETRY: [Range; 1] = [range("trace-one-in", 1, 1_000_000_000)];
+
 impl Range {
     /// Whether `value`, said under the name `path`, is an integer in this range.
     ///
@@ -134,6 +136,7 @@ pub(super) fn of(table: &str) -> &'static [Range] {
         "timeouts" => &TIMEOUTS,
         "sockets" => &SOCKETS,
         "quotas" => &QUOTAS,
+        "telemetry" => &TELEMETRY,
         _ => &[],
     }
 }

@@ -11,6 +11,8 @@ use hyper::http::request::Parts;
 use hyper::{Method, Request, Response};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
+use tracing::Instrument;
+use tracing::field::Empty;
 
 use super::admission::Held;
 use super::respond::{self, Answer};
@@ -21,6 +23,7 @@ use crate::metrics::Refusal;
 use crate::middleware;
 use crate::plugin::host::RequestContext;
 use crate::plugin::{Plugin, Verdict};
+use crate::telemetry::{continue_trace, span};
 
 /// What a chain of middlewares that let a request pass has attached to it: the values, as JSON.
 type Values = Option<Arc<str>>;
@@ -57,7 +60,28 @@ pub(super) async fn answer(
 ) -> Result<Answer, Infallible> {
     // The response before has been written.
     cut_off.send_replace(None);
-    let answer = find(&server, caller, &cut_off, request).await;
+    let span = span!(
+        "request",
+        otel.kind = "server",
+        http.request.method = %request.method(),
+        url.path = request.uri().path(),
+        client.address = %caller.remote,
+        http.response.status_code = Empty,
+    );
+    let answer = match span.is_disabled() {
+        true => find(&server, caller, &cut_off, request).await,
+        false => {
+            // What others say could have everything of theirs traced.
+            if caller.forwarded {
+                continue_trace(&span, request.headers());
+            }
+            let found = find(&server, caller, &cut_off, request);
+            // Boxed, as it is rare.
+            let answer = Box::pin(found.instrument(span.clone())).await;
+            span.record("http.response.status_code", answer.status().as_u16());
+            answer
+        }
+    };
     // One that is streamed has told its own time.
     if respond::is_whole(&answer) {
         // As long as a request may take, and then until the next one has come.
@@ -147,9 +171,13 @@ async fn to_controller(
         &route.middlewares,
         remote,
         request,
-        async |request, values| match route.controller.answer(request, values.as_deref()).await {
-            Ok(response) => respond::streamed(response.map(|body| body.or_cut_off(cut_off))),
-            Err(failure) => respond::failure(failure),
+        async |request, values| {
+            let answer = match route.controller.answer(request, values.as_deref()).await {
+                Ok(response) => respond::streamed(response.map(|body| body.or_cut_off(cut_off))),
+                Err(failure) => respond::failure(failure),
+            };
+            route.controller.count(&answer);
+            answer
         },
     )
     .await
@@ -209,9 +237,12 @@ async fn decide(
     let context = Box::new(RequestContext::new(parts, remote));
     let chain = chain.to_vec();
     // In a task of its own, because this one is dropped when the client hangs up, and the middleware must not be.
-    let decided = tokio::spawn(crate::hub::in_turns(async move {
-        let _permits = permits;
-        middleware::run(&chain, context).await
-    }));
+    let decided = tokio::spawn(crate::hub::in_turns(
+        async move {
+            let _permits = permits;
+            middleware::run(&chain, context).await
+        }
+        .in_current_span(),
+    ));
     decided.await.ok()?.ok()
 }

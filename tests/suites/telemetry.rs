@@ -1,0 +1,213 @@
+//! What a collector gets by OTLP: traces of requests and events, and the log.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
+use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
+use opentelemetry_proto::tonic::common::v1::any_value::Value;
+use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue};
+use opentelemetry_proto::tonic::trace::v1::Span;
+use prost::Message;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tulpar_tests::{Connect, Server, Signal, connect, eventually, json};
+
+/// A collector that keeps what it gets.
+#[derive(Clone, Default)]
+struct Collector {
+    spans: Arc<Mutex<Vec<Span>>>,
+    lines: Arc<Mutex<Vec<String>>>,
+    services: Arc<Mutex<Vec<String>>>,
+}
+
+fn text(value: Option<&AnyValue>) -> String {
+    match value.and_then(|value| value.value.as_ref()) {
+        Some(Value::StringValue(text)) => text.clone(),
+        Some(Value::IntValue(number)) => number.to_string(),
+        other => format!("{other:?}"),
+    }
+}
+
+fn attribute(attributes: &[KeyValue], key: &str) -> Option<String> {
+    let found = attributes.iter().find(|attribute| attribute.key == key)?;
+    Some(text(found.value.as_ref()))
+}
+
+impl Collector {
+    /// Listens; returns its address as the configuration has it.
+    async fn start() -> (Self, String) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let address = listener.local_addr().expect("it is bound");
+        let collector = Self::default();
+        let accepting = collector.clone();
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                tokio::spawn(accepting.clone().serve(stream));
+            }
+        });
+        (collector, format!("http://{address}"))
+    }
+
+    async fn serve(self, mut stream: TcpStream) {
+        let mut got = Vec::new();
+        loop {
+            let head = loop {
+                if let Some(end) = got.windows(4).position(|it| it == b"\r\n\r\n") {
+                    break end + 4;
+                }
+                if stream.read_buf(&mut got).await.unwrap_or(0) == 0 {
+                    return;
+                }
+            };
+            let text = String::from_utf8_lossy(&got[..head]).to_lowercase();
+            let length = text
+                .lines()
+                .find_map(|line| line.strip_prefix("content-length: ")?.parse::<usize>().ok())
+                .expect("it says how long it is");
+            while got.len() < head + length {
+                if stream.read_buf(&mut got).await.unwrap_or(0) == 0 {
+                    return;
+                }
+            }
+            self.take(&text, &got[head..head + length]);
+            got.drain(..head + length);
+            let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";
+            stream.write_all(answer).await.expect("it is read");
+        }
+    }
+
+    fn take(&self, head: &str, body: &[u8]) {
+        if head.starts_with("post /v1/traces ") {
+            let request = ExportTraceServiceRequest::decode(body).expect("it is OTLP");
+            for resource in request.resource_spans {
+                let attributes = resource.resource.expect("it says whose").attributes;
+                self.services
+                    .lock()
+                    .unwrap()
+                    .extend(attribute(&attributes, "service.name"));
+                let scopes = resource.scope_spans.into_iter();
+                self.spans
+                    .lock()
+                    .unwrap()
+                    .extend(scopes.flat_map(|it| it.spans));
+            }
+        } else {
+            assert!(head.starts_with("post /v1/logs "), "{head}");
+            let request = ExportLogsServiceRequest::decode(body).expect("it is OTLP");
+            let scopes = request
+                .resource_logs
+                .into_iter()
+                .flat_map(|it| it.scope_logs);
+            let records = scopes.flat_map(|it| it.log_records);
+            let lines = records.map(|record| text(record.body.as_ref()));
+            self.lines.lock().unwrap().extend(lines);
+        }
+    }
+
+    fn span(&self, name: &str) -> Option<Span> {
+        let spans = self.spans.lock().unwrap();
+        spans.iter().find(|span| span.name == name).cloned()
+    }
+}
+
+fn server(plugins: &[&str], endpoint: &str, more: &str) -> Server {
+    let config = format!("[telemetry]\nendpoint = '{endpoint}'\n{more}");
+    Server::with(plugins)
+        .config(&config)
+        // As often as can be: otherwise each five seconds.
+        .env("OTEL_BSP_SCHEDULE_DELAY", "50")
+        .env("OTEL_BLRP_SCHEDULE_DELAY", "50")
+        .start()
+}
+
+#[tokio::test]
+async fn a_request_and_its_middlewares_are_one_trace_and_an_event_is_another() {
+    let (collector, endpoint) = Collector::start().await;
+    let server = server(
+        &["scripted", "attach"],
+        &endpoint,
+        "trace-one-in = 1\n[proxy]\ntrusted = ['127.0.0.1']",
+    );
+    let mut client = Connect::to(server.url("/scripted"))
+        .header("x-forwarded-for", "192.0.2.7")
+        .header(
+            "traceparent",
+            "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+        )
+        .open()
+        .await;
+    client.send("[]").await;
+    let find = async |name: &str| eventually(name, async || collector.span(name)).await;
+    let (request, middleware) = (find("request").await, find("middleware").await);
+    assert_eq!(middleware.parent_span_id, request.span_id);
+    // What the proxy said it belongs to.
+    let hex: String = request
+        .trace_id
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    assert_eq!(hex, "0af7651916cd43dd8448eb211c80319c");
+    let of = |span: &Span, key: &str| attribute(&span.attributes, key);
+    assert_eq!(
+        of(&request, "http.response.status_code").as_deref(),
+        Some("101")
+    );
+    assert_eq!(of(&request, "client.address").as_deref(), Some("192.0.2.7"));
+    assert_eq!(of(&middleware, "plugin").as_deref(), Some("attach.wasm"));
+    let message = find("on-message").await;
+    assert_eq!(of(&message, "ns").as_deref(), Some("/scripted"));
+    assert_ne!(message.trace_id, request.trace_id);
+    assert_eq!(collector.services.lock().unwrap()[0], "tulpar");
+}
+
+#[tokio::test]
+async fn clients_do_not_say_what_is_traced() {
+    let (collector, endpoint) = Collector::start().await;
+    let server = server(&["commander"], &endpoint, "trace-one-in = 1000000000");
+    let mut client = Connect::to(server.url("/commander"))
+        .header(
+            "traceparent",
+            "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+        )
+        .open()
+        .await;
+    client
+        .ask(json!({ "do": "log", "level": "info", "text": "it came so far" }))
+        .await;
+    eventually("the line", async || {
+        let lines = collector.lines.lock().unwrap();
+        lines
+            .iter()
+            .any(|line| line.contains("it came so far"))
+            .then_some(())
+    })
+    .await;
+    assert_eq!(collector.span("request"), None);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_left_is_sent_at_the_end() {
+    let (collector, endpoint) = Collector::start().await;
+    let config = format!("[telemetry]\nendpoint = '{endpoint}'\ntrace-one-in = 1");
+    let mut server = Server::with(&["commander"]).config(&config).start();
+    let mut client = connect(server.url("/commander")).await;
+    client.ask(json!({ "do": "rooms" })).await;
+    server.signal(Signal::TERM);
+    assert!(server.wait_exit(Duration::from_secs(10)).success());
+    assert!(collector.span("on-message").is_some());
+    let lines = collector.lines.lock().unwrap();
+    assert!(lines.iter().any(|line| line == "stopping"), "{lines:?}");
+}
+
+#[tokio::test]
+async fn a_collector_that_is_not_there_is_said_and_keeps_nobody_from_serving() {
+    let server = server(&["commander"], "http://127.0.0.1:9", "trace-one-in = 1");
+    let mut client = connect(server.url("/commander")).await;
+    client.ask(json!({ "do": "rooms" })).await;
+    eventually("a complaint", async || {
+        server.stderr.text().contains("opentelemetry").then_some(())
+    })
+    .await;
+    client.ask(json!({ "do": "rooms" })).await;
+}
