@@ -80,6 +80,11 @@ impl Controller {
         self.plugin.quarantined()
     }
 
+    /// Counts what a request to it was answered with.
+    pub fn count<B>(&self, answer: &Response<B>) {
+        self.plugin.tally().count_response(answer.status().as_u16());
+    }
+
     /// Whether a path is its own or below.
     #[must_use]
     pub fn covers(&self, path: &str) -> bool {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::plugin::host::RequestContext;
+use crate::plugin::tally::Decision;
 use crate::plugin::{Plugin, Verdict};
 
 /// A middleware failed. What it said is in the log.
@@ -23,6 +24,7 @@ pub async fn run(
     for middleware in chain {
         let decided = middleware.decide(request).await;
         let (verdict, returned) = decided.map_err(|error| {
+            middleware.tally().count_decision(Decision::Failed);
             let failures = middleware.report(&error);
             if middleware.may_log() {
                 tracing::warn!(failures, plugin = %middleware.id(), "middleware: {error}");
@@ -31,8 +33,10 @@ pub async fn run(
         })?;
         request = returned;
         if let Verdict::Respond { .. } = verdict {
+            middleware.tally().count_decision(Decision::Respond);
             return Ok((verdict, request));
         }
+        middleware.tally().count_decision(Decision::Next);
     }
     Ok((Verdict::Next, request))
 }

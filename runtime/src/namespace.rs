@@ -141,6 +141,8 @@ impl Namespace {
         socket: &Arc<Socket>,
         message: Message<'_>,
     ) -> Result<(), HandlerFailed> {
+        let bytes = message.payload().len();
+        self.sockets.traffic().count_received(bytes);
         self.handle(socket, "on-message", Event::Message(message))
             .await
     }

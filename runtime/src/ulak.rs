@@ -218,7 +218,7 @@ fn to_socket(
             id: id.chars().take(64).collect(),
         });
     };
-    match socket.send(frame.clone()) {
+    match sockets.send(&socket, frame.clone()) {
         Ok(()) => Ok(1),
         Err(error) => Err(UlakError::SendFailed {
             namespace: namespace.to_owned(),

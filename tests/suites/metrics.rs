@@ -103,8 +103,8 @@ async fn slow_consumers_are_counted_for_the_server_and_for_their_plugin() {
     let listed = server.tulpar(&["plugins", "list", "--json"]);
     let listed: serde_json::Value =
         serde_json::from_str(&listed.expect("it lists")).expect("it is JSON");
-    assert_eq!(listed[0]["slow-consumers"], 1);
-    assert!(listed[0]["dropped-messages"].as_u64() > Some(0));
+    assert_eq!(listed[0]["messages"]["slow-consumers"], 1);
+    assert!(listed[0]["messages"]["dropped"].as_u64() > Some(0));
 }
 
 #[tokio::test]
@@ -126,4 +126,61 @@ async fn messages_that_have_to_wait_are_counted() {
     .await;
     let waited = server.metric("tulpar_held_back_total");
     assert!((1..=3).contains(&waited), "{waited}");
+}
+
+fn of(name: &str, tenant: &str, plugin: &str) -> String {
+    format!("tulpar_{name}{{tenant=\"{tenant}\",plugin=\"{plugin}\"}}")
+}
+
+#[tokio::test]
+async fn messages_are_counted_for_their_plugin_each_way() {
+    let server = Server::with(&["commander"]).start();
+    let count = |name: &str| server.metric(&of(name, "@root", "commander"));
+    let mut clients = Vec::new();
+    for _ in 0..3 {
+        let mut client = connect(server.url("/commander")).await;
+        client.ask(json!({ "do": "rooms" })).await;
+        clients.push(client);
+    }
+    assert_eq!(count("namespace_sockets"), 3);
+    let (received, sent) = (
+        count("messages_received_total"),
+        count("messages_sent_total"),
+    );
+    assert_eq!((received, sent), (3, 3));
+    let bytes = count("sent_bytes_total");
+    let all = json!({ "do": "broadcast", "message": { "bytes_of": 1000 } });
+    clients[0].send(all.to_string()).await;
+    // To each of them, and the answer.
+    let name = of("messages_sent_total", "@root", "commander");
+    counts(&server, &name, 3 + 3 + 1).await;
+    assert_eq!(count("messages_received_total"), 4);
+    let grown = count("sent_bytes_total") - bytes;
+    assert!((3000..3100).contains(&grown), "{grown}");
+    let calls = "tulpar_plugin_call_seconds_count{tenant=\"@root\",plugin=\"commander\",call=\"on-message\"}";
+    assert_eq!(server.metric(calls), 4);
+}
+
+#[tokio::test]
+async fn calls_that_fail_are_counted_by_how_they_do() {
+    let server = Server::with(&["commander"])
+        .config("[limits]\nquarantine-failures = 0")
+        .start();
+    for (how, name) in [
+        (
+            json!({ "do": "panic", "text": "told to" }),
+            "plugin_traps_total",
+        ),
+        (json!({ "do": "loop" }), "plugin_overruns_total"),
+    ] {
+        let mut client = connect(server.url("/commander")).await;
+        client.send(how.to_string()).await;
+        counts(&server, &of(name, "@root", "commander"), 1).await;
+    }
+    counts(
+        &server,
+        &of("plugin_failures_total", "@root", "commander"),
+        2,
+    )
+    .await;
 }

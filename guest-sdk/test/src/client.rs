@@ -12,7 +12,8 @@ use crate::link::Link;
 use crate::server::sorted;
 use crate::world::World;
 
-/// A client that is connected, and the socket that the plugin sees of it. When it is dropped, the connection breaks off.
+/// A client that is connected, and the socket that the plugin sees of it. When it is dropped, the connection breaks off,
+/// as by [`Client::break_off`].
 ///
 /// It reads what it is sent at once, and answers pings.
 pub struct Client {
@@ -151,6 +152,15 @@ impl Client {
             Some((code, reason)) => format!("closed: {code} {reason:?}"),
             None if self.is_open() => "open".to_owned(),
             None => "closed by the client".to_owned(),
+        }
+    }
+}
+
+impl Drop for Client {
+    fn drop(&mut self) {
+        // When nobody is left to see what comes of it, or the test has failed already, nothing has to.
+        if self.is_open() && Rc::strong_count(&self.world) > 1 && !std::thread::panicking() {
+            self.break_off();
         }
     }
 }

@@ -80,7 +80,7 @@ fn a_quarantine_ends_when_its_time_has_passed() {
         .err()
         .expect("it is in quarantine");
     assert_eq!(refused.status(), 503);
-    assert_eq!(refused.header("retry-after"), Some("1"));
+    assert_eq!(refused.header("retry-after"), Some("2"));
     // What open sockets send waits.
     patient.send(json!({ "do": "nothing" }));
     assert_eq!(patient.received(), [""; 0]);

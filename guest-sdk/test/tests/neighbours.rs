@@ -28,7 +28,7 @@ fn one_plugin_reaches_the_sockets_of_another() {
     );
     assert_eq!(ada.received(), ["hi"]);
     let missing = call(&server, json!({ "broadcast": ["/nowhere", "hi"] }));
-    assert_eq!(missing["error"], "UnknownNamespace");
+    assert_eq!(missing["error"], "NamespaceNotFound");
 }
 
 #[test]
@@ -107,7 +107,7 @@ fn other_hosts_are_what_the_test_makes_of_them() {
     assert!(
         denied["error"]
             .as_str()
-            .is_some_and(|it| it.contains("denied")),
+            .is_some_and(|it| it.contains("is not granted")),
         "{denied}"
     );
 }

@@ -81,7 +81,12 @@ async fn answer(
             json(status, &serde_json::json!({ "ready": ready }))
         }
         (&Method::GET, "/metrics") => {
-            let mut response = Response::new(Full::new(admin.metrics.render().into()));
+            let mut response = Response::new(Full::new(
+                admin
+                    .metrics
+                    .render(admin.is_ready(), &admin.plugins())
+                    .into(),
+            ));
             let media_type = HeaderValue::from_static(metrics::MEDIA_TYPE);
             response.headers_mut().insert(CONTENT_TYPE, media_type);
             response

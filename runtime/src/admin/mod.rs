@@ -5,6 +5,7 @@
 //! message.
 
 mod client;
+mod info;
 mod listener;
 
 use std::path::PathBuf;
@@ -16,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot};
 
 pub use self::client::{AskError, Client};
+pub use self::info::{Calls, Messages, PluginInfo, Status, Uses};
 pub use self::listener::{bind, serve};
 use crate::metrics::Metrics;
 use crate::plugin::catalog::Listed;
@@ -54,52 +56,6 @@ pub struct Command {
     pub order: Order,
     /// Where to tell how it went.
     pub done: oneshot::Sender<Result<(), String>>,
-}
-
-/// What a plugin is doing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Status {
-    /// It serves.
-    Serving,
-    /// It serves what it was before its file was replaced.
-    RolledBack,
-    /// It has failed too often and is left alone for a while.
-    Quarantined,
-    /// The operator does not want it served.
-    Disabled,
-    /// It cannot be served.
-    Refused,
-    /// Its file has not been looked at yet.
-    Waiting,
-}
-
-/// One plugin of the list.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub struct PluginInfo {
-    /// `NAME`, or `TENANT/NAME`.
-    pub name: String,
-    /// What it is doing.
-    pub status: Status,
-    /// Counts what it has consisted of since the server loaded it, from 1; none when nothing is loaded.
-    pub generation: Option<u64>,
-    /// What it is: the paths and names that it serves.
-    pub serves: Vec<String>,
-    /// Open sockets of its namespace.
-    pub sockets: usize,
-    /// Messages to its sockets that were dropped, because their peers read too slowly.
-    pub dropped_messages: u64,
-    /// Sockets that were closed for that.
-    pub slow_consumers: u64,
-    /// How often it has failed since it was loaded.
-    pub failures: u64,
-    /// How often it has been in quarantine.
-    pub quarantines: u64,
-    /// Whether there is something to roll it back to.
-    pub has_previous: bool,
-    /// Why its file, as it is now, is not served.
-    pub refusal: Option<String>,
 }
 
 /// What the server knows of its plugins, for whoever asks.
@@ -176,54 +132,4 @@ impl Admin {
     pub fn plugins(&self) -> Vec<PluginInfo> {
         self.plugins.load().iter().map(PluginInfo::from).collect()
     }
-}
-
-impl From<&Known> for PluginInfo {
-    fn from(known: &Known) -> Self {
-        let plugin = known.loaded.as_ref().map(|loaded| &loaded.plugin);
-        let quarantined = plugin.is_some_and(|plugin| plugin.quarantined().is_some());
-        let namespace = known.loaded.as_ref().and_then(|it| it.namespace.as_ref());
-        Self {
-            name: known.name.clone(),
-            status: match &known.loaded {
-                Some(_) if quarantined => Status::Quarantined,
-                Some(_) if known.rolled_back => Status::RolledBack,
-                Some(_) => Status::Serving,
-                None if known.disabled => Status::Disabled,
-                None if known.refusal.is_some() => Status::Refused,
-                None => Status::Waiting,
-            },
-            generation: known.loaded.as_ref().map(|it| it.generation.number),
-            serves: known.loaded.as_deref().map(serves).unwrap_or_default(),
-            sockets: namespace.map_or(0, |namespace| namespace.sockets.len()),
-            dropped_messages: namespace.map_or(0, |it| it.sockets.losses().frames()),
-            slow_consumers: namespace.map_or(0, |it| it.sockets.losses().sockets()),
-            failures: plugin.map_or(0, |plugin| plugin.failures()),
-            quarantines: plugin.map_or(0, |plugin| plugin.quarantines()),
-            has_previous: known.has_previous,
-            refusal: known.refusal.clone(),
-        }
-    }
-}
-
-/// What a plugin is, in words.
-fn serves(loaded: &Loaded) -> Vec<String> {
-    let namespace = loaded
-        .namespace
-        .iter()
-        .map(|it| it.sockets.path().to_owned());
-    let controller = loaded.controller.iter().map(|it| format!("{}/", it.mount));
-    let service = loaded
-        .service
-        .iter()
-        .map(|it| format!("service {}", it.name));
-    let middleware = loaded
-        .middleware
-        .iter()
-        .map(|it| format!("middleware {it}"));
-    namespace
-        .chain(controller)
-        .chain(service)
-        .chain(middleware)
-        .collect()
 }

@@ -159,6 +159,7 @@ impl Serving {
         let replacing = hub::in_turns(plugin.replace(new.generation.clone()));
         let replaced = timeout(PATIENCE, replacing).await;
         let replaced = replaced.unwrap_or(Err(ReplaceError::TooSlow));
+        plugin.tally().count_replacement(replaced.is_ok());
         let serving = match &replaced {
             Ok(()) => &new,
             Err(_) => &old,

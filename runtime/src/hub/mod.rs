@@ -9,13 +9,15 @@ mod frame;
 mod namespace;
 mod outbox;
 mod socket;
+mod traffic;
 mod turn;
 mod wire;
 
 pub use compression::Compressor;
 pub use frame::{CloseCode, Frame, MAX_CONTROL_PAYLOAD, is_sendable};
 pub use namespace::{Audience, JoinError, Leaving, Namespace};
-pub use outbox::{Accepted, Losses, Next, Outbox, Seen, SendError, State};
+pub use outbox::{Accepted, Next, Outbox, Seen, SendError, State};
 pub use socket::Socket;
+pub use traffic::Traffic;
 pub use turn::{in_turns, turn};
 pub use wire::Wire;

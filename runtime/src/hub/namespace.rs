@@ -12,7 +12,7 @@ use indexmap::IndexMap;
 use slab::Slab;
 
 use super::compression::Shared;
-use super::{CloseCode, Frame, Losses, Outbox, Socket, Wire};
+use super::{CloseCode, Frame, Outbox, SendError, Socket, Traffic, Wire};
 use crate::config::{Limits, SlowConsumer};
 use crate::ids::SocketId;
 use crate::quota::{Account, Held};
@@ -32,7 +32,7 @@ pub struct Namespace {
     rooms_per_socket: usize,
     rooms_per_namespace: usize,
     account: Account,
-    losses: Arc<Losses>,
+    traffic: Arc<Traffic>,
     members: RwLock<Members>,
 }
 
@@ -106,7 +106,7 @@ impl Namespace {
             rooms_per_socket: limits.rooms_per_socket,
             rooms_per_namespace: limits.rooms_per_namespace,
             account,
-            losses: Arc::default(),
+            traffic: Arc::default(),
             members: RwLock::default(),
         }
     }
@@ -117,16 +117,16 @@ impl Namespace {
         &self.account
     }
 
-    /// What those of its sockets have cost whose peers read too slowly.
+    /// What has come and gone.
     #[must_use]
-    pub fn losses(&self) -> &Losses {
-        &self.losses
+    pub fn traffic(&self) -> &Traffic {
+        &self.traffic
     }
 
     /// An outbox for a socket of it, see [`Outbox::new`].
     #[must_use]
     pub fn outbox(&self, capacity: usize, policy: SlowConsumer, wire: Arc<dyn Wire>) -> Outbox {
-        Outbox::new(capacity, policy, self.losses.clone(), wire)
+        Outbox::new(capacity, policy, self.traffic.clone(), wire)
     }
 
     /// The path it is mounted on.
@@ -334,6 +334,15 @@ impl Namespace {
         self.read().of(room).map_or(0, IndexMap::len)
     }
 
+    /// Queues the frame of a message to one of its sockets, see [`Socket::send`].
+    ///
+    /// # Errors
+    /// The socket is closed, or its peer reads too slowly.
+    pub fn send(&self, socket: &Arc<Socket>, frame: Frame) -> Result<(), SendError> {
+        self.traffic.count_sent(1, frame.wire_len());
+        socket.send(frame)
+    }
+
     /// Queues a frame to an audience. Returns how many sockets were addressed; those that are closing and those that
     /// read too slowly to get it are addressed too.
     pub fn deliver(&self, audience: Audience<'_>, frame: &Frame) -> u32 {
@@ -351,6 +360,7 @@ impl Namespace {
                 addressed += 1;
             }
         }
+        self.traffic.count_sent(addressed, frame.wire_len());
         addressed
     }
 }

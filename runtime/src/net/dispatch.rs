@@ -147,9 +147,13 @@ async fn to_controller(
         &route.middlewares,
         remote,
         request,
-        async |request, values| match route.controller.answer(request, values.as_deref()).await {
-            Ok(response) => respond::streamed(response.map(|body| body.or_cut_off(cut_off))),
-            Err(failure) => respond::failure(failure),
+        async |request, values| {
+            let answer = match route.controller.answer(request, values.as_deref()).await {
+                Ok(response) => respond::streamed(response.map(|body| body.or_cut_off(cut_off))),
+                Err(failure) => respond::failure(failure),
+            };
+            route.controller.count(&answer);
+            answer
         },
     )
     .await

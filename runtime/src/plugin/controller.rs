@@ -12,6 +12,7 @@ use wasmtime_wasi_http::{Error, WasiHttpView};
 
 use super::instance::{Instance, finished};
 use super::sandbox::Deadline;
+use super::tally::Call;
 use super::{CallError, Plugin};
 use crate::transport::Encrypted;
 
@@ -56,7 +57,7 @@ impl Plugin {
         let request = http.new_incoming_request(scheme, request).map_err(handed)?;
         let response = http.new_response_outparam(response).map_err(handed)?;
         let call = pin!(controller.call_handle(store, request, response));
-        let outcome = finished(clock.run(call).await);
+        let outcome = finished(clock.run(Call::Answer, call).await);
         if outcome.is_err() {
             failed();
         }

@@ -16,6 +16,7 @@ use super::host::one_line;
 use super::instance::{Guest, Instance, finished};
 use super::load::Refusal;
 use super::metadata::{self, Handler, ScheduleAtRest};
+use super::tally::Call;
 use super::{Generation, Plugin};
 use crate::hub;
 
@@ -128,7 +129,8 @@ pub(super) async fn describe(
         };
         wasmtime::error::Ok((namespace, middleware, service, controller))
     };
-    let (namespace, middleware, service, controller) = finished(clock.run(pin!(asked)).await)?;
+    let (namespace, middleware, service, controller) =
+        finished(clock.run(Call::Describe, pin!(asked)).await)?;
     if let Some(middleware) = &middleware {
         check_name("the name of a middleware", &middleware.name)?;
     }

@@ -7,6 +7,7 @@ use super::code::Code;
 use super::instance::{Instance, finished};
 use super::sandbox::Deadline;
 use super::service::{self, Job};
+use super::tally::Call;
 use super::{CallError, Plugin};
 use crate::hub;
 
@@ -151,6 +152,8 @@ async fn reload(instance: &mut Instance) -> Result<(), CallError> {
     let Some(hook) = &guest.reload else {
         return Ok(());
     };
-    let outcome = clock.run(pin!(hook.call_on_reload(store))).await;
+    let outcome = clock
+        .run(Call::Reload, pin!(hook.call_on_reload(store)))
+        .await;
     finished(outcome)?.map_err(CallError::handler)
 }

@@ -14,6 +14,7 @@ use super::bindings::exports::tulpar::plugin::{
 use super::host::HostState;
 use super::place::{Place, Turn};
 use super::sandbox::{Clock, Deadline, Overrun};
+use super::tally::Call;
 use super::{CallError, Generation, Plugin};
 use crate::quota::Held;
 
@@ -86,7 +87,7 @@ impl Instance {
                 incoming: incoming.transpose()?,
             })
         };
-        let guest = finished(clock.run(pin!(made)).await)?;
+        let guest = finished(clock.run(Call::Instantiate, pin!(made)).await)?;
         Ok(Self {
             store,
             clock,

@@ -27,6 +27,7 @@ mod sandbox;
 mod service;
 mod state;
 mod surroundings;
+pub mod tally;
 mod watch;
 
 use std::pin::pin;
@@ -57,6 +58,7 @@ use self::sandbox::Deadline;
 pub use self::sandbox::Overrun;
 pub use self::service::Job;
 pub use self::surroundings::Surroundings;
+use self::tally::{Call, Tally};
 use crate::backplane::Backplane;
 use crate::clock::Clock;
 use crate::config::{Config, Limits, PluginSettings};
@@ -167,6 +169,7 @@ pub struct Plugin {
     /// How many more requests to other hosts it may have under way.
     outgoing: Arc<Semaphore>,
     failures: AtomicU64,
+    tally: Arc<Tally>,
     quarantine: Quarantine,
 }
 
@@ -257,7 +260,9 @@ impl Plugin {
             outgoing: Arc::new(Semaphore::new(settings.limits.outgoing_requests)),
             settings: Arc::new(settings),
             failures: AtomicU64::new(0),
+            quarantine: Quarantine::new(shared.quarantine),
             quarantine: Quarantine::new(shared.quarantine, shared.clock.clone()),
+            tally: Arc::default(),
             id: Arc::new(id),
         }
     }
@@ -277,6 +282,7 @@ impl Plugin {
     /// Takes note of a call that failed, as [`Plugin::count_failure`] does. When too many have cost the plugin its
     /// instance, it is put into quarantine.
     pub fn report(&self, error: &CallError) -> u64 {
+        self.tally.count_failure(error);
         if matches!(error, CallError::Trap(_) | CallError::Overrun(_))
             && let Some(length) = self.quarantine.fail(self.clock().now())
         {
@@ -293,6 +299,12 @@ impl Plugin {
     #[must_use]
     pub fn failures(&self) -> u64 {
         self.failures.load(Ordering::Relaxed)
+    }
+
+    /// What its calls have come to and cost.
+    #[must_use]
+    pub fn tally(&self) -> &Tally {
+        &self.tally
     }
 
     /// How often it has been in quarantine since it was loaded.
@@ -419,18 +431,29 @@ impl Plugin {
         let lent = store.data_mut().handles.lend(socket.clone());
         let place = lent.rep();
         let outcome = match event {
-            Event::Open => clock.run(pin!(guest.call_on_open(&mut *store, lent))).await,
+            Event::Open => {
+                clock
+                    .run(Call::Open, pin!(guest.call_on_open(&mut *store, lent)))
+                    .await
+            }
             Event::Message(message) => {
                 let message = match message {
                     Message::Text(text) => types::MessageParam::Text(text),
                     Message::Binary(bytes) => types::MessageParam::Binary(bytes),
                 };
                 clock
-                    .run(pin!(guest.call_on_message(&mut *store, lent, message)))
+                    .run(
+                        Call::Message,
+                        pin!(guest.call_on_message(&mut *store, lent, message)),
+                    )
                     .await
             }
             Event::Drained => match drain {
-                Some(hook) => clock.run(pin!(hook.call_on_drain(&mut *store, lent))).await,
+                Some(hook) => {
+                    clock
+                        .run(Call::Drain, pin!(hook.call_on_drain(&mut *store, lent)))
+                        .await
+                }
                 // Another generation has come meanwhile, which does not want to know.
                 None => Ok(Ok(Ok(()))),
             },
@@ -440,7 +463,10 @@ impl Plugin {
                     reason: &event.reason,
                 };
                 clock
-                    .run(pin!(guest.call_on_close(&mut *store, lent, event)))
+                    .run(
+                        Call::Close,
+                        pin!(guest.call_on_close(&mut *store, lent, event)),
+                    )
                     .await
             }
         };
@@ -473,7 +499,7 @@ impl Plugin {
         store.data_mut().request = Some(request);
         let context = Resource::<ContextHandle>::new_borrow(0);
         let outcome = clock
-            .run(pin!(guest.call_handle(&mut *store, context)))
+            .run(Call::Decide, pin!(guest.call_handle(&mut *store, context)))
             .await;
         let request = store.data_mut().request.take();
         let verdict = entry.leave(outcome)?.map_err(CallError::handler)?;

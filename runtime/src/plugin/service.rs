@@ -7,6 +7,7 @@ use std::pin::pin;
 
 use super::instance::{Instance, finished};
 use super::sandbox::Deadline;
+use super::tally::Call;
 use super::{CallError, Plugin};
 
 /// What a service is to do.
@@ -67,12 +68,22 @@ pub(super) async fn call(
         return Err(CallError::NotExported("service-handler"));
     };
     let outcome = match job {
-        Job::Start => finished(clock.run(pin!(service.call_on_start(store))).await)?,
-        Job::Schedule(name) => {
-            finished(clock.run(pin!(service.call_on_schedule(store, name))).await)?
-        }
+        Job::Start => finished(
+            clock
+                .run(Call::Start, pin!(service.call_on_start(store)))
+                .await,
+        )?,
+        Job::Schedule(name) => finished(
+            clock
+                .run(Call::Schedule, pin!(service.call_on_schedule(store, name)))
+                .await,
+        )?,
         Job::Stop => {
-            finished(clock.run(pin!(service.call_on_stop(store))).await)?;
+            finished(
+                clock
+                    .run(Call::Stop, pin!(service.call_on_stop(store)))
+                    .await,
+            )?;
             Ok(())
         }
     };

@@ -16,9 +16,9 @@ use std::mem::take;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 
-pub use self::slow::Losses;
 pub use self::task::{Next, Seen};
 use super::frame::Frame;
+use super::traffic::Traffic;
 use super::wire::{Wire, write};
 use crate::config::SlowConsumer;
 
@@ -31,7 +31,7 @@ const FEW: usize = 64;
 pub struct Outbox {
     capacity: usize,
     policy: SlowConsumer,
-    losses: Arc<Losses>,
+    traffic: Arc<Traffic>,
     inner: Mutex<Inner>,
 }
 
@@ -127,18 +127,18 @@ pub enum SendError {
 
 impl Outbox {
     /// An empty outbox for `capacity` bytes. One frame that finds it empty may exceed that. Many small ones fill it when
-    /// each counts 128 bytes. What there is no room for is treated as `policy` says, and counted in `losses`.
+    /// each counts 128 bytes. What there is no room for is treated as `policy` says, and counted in `traffic`.
     #[must_use]
     pub fn new(
         capacity: usize,
         policy: SlowConsumer,
-        losses: Arc<Losses>,
+        traffic: Arc<Traffic>,
         wire: Arc<dyn Wire>,
     ) -> Self {
         Self {
             capacity,
             policy,
-            losses,
+            traffic,
             inner: Mutex::new(Inner {
                 frames: VecDeque::new(),
                 begun: false,

@@ -3,34 +3,13 @@
 use std::collections::VecDeque;
 use std::mem::take;
 use std::sync::MutexGuard;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::task::Waker;
 
 use super::task::AT_ONCE;
 use super::{Accepted, FEW, Frame, Inner, Outbox, SendError, close, least, wake};
 use crate::config::SlowConsumer;
 use crate::hub::CloseCode;
-
-/// What slow consumers have cost, all those of a namespace together.
-#[derive(Debug, Default)]
-pub struct Losses {
-    frames: AtomicU64,
-    sockets: AtomicU64,
-}
-
-impl Losses {
-    /// How many frames were dropped.
-    #[must_use]
-    pub fn frames(&self) -> u64 {
-        self.frames.load(Ordering::Relaxed)
-    }
-
-    /// How many sockets were closed.
-    #[must_use]
-    pub fn sockets(&self) -> u64 {
-        self.sockets.load(Ordering::Relaxed)
-    }
-}
 
 impl Outbox {
     /// Whether it was closed because the peer reads too slowly.
@@ -54,7 +33,7 @@ impl Outbox {
             SlowConsumer::Close => {
                 let dropped = inner.drop_all() + 1;
                 self.count(&mut inner, dropped);
-                self.losses.sockets.fetch_add(1, Ordering::Relaxed);
+                self.traffic.slow.fetch_add(1, Ordering::Relaxed);
                 let reason = Frame::close(Some(CloseCode::PolicyViolation as u16), "Slow consumer");
                 close(inner, reason);
                 Err(SendError::Backpressure)
@@ -120,8 +99,8 @@ impl Outbox {
     fn count(&self, inner: &mut Inner, dropped: usize) {
         if dropped > 0 {
             inner.dropped += dropped as u64;
-            self.losses
-                .frames
+            self.traffic
+                .dropped
                 .fetch_add(dropped as u64, Ordering::Relaxed);
         }
     }

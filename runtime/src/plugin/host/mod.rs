@@ -98,7 +98,7 @@ impl HostState {
             handles: Handles::new(limits.handles),
             request: None,
             limiter: Limiter::new(limits.instance_memory_bytes, plugin.account.clone()),
-            clock: Clock::new(deadline, plugin.account.clone()),
+            clock: Clock::new(deadline, plugin.account.clone(), plugin.tally.clone()),
             host_calls: HostCalls::new(limits.host_calls, plugin.account.clone()),
             account: plugin.account.clone(),
             _instance: instance,

@@ -89,10 +89,14 @@ impl HostSocket for HostState {
         message: MessageResult,
     ) -> Result<Result<(), SocketError>> {
         let socket = self.handles.get(&socket)?;
+        // Whoever has a socket has the namespace that it is of.
+        let Some(namespace) = &self.namespace else {
+            return Ok(Err(SocketError::Closed));
+        };
         let frame = encode(&message, &self.settings.limits, &self.account);
         Ok(frame.and_then(|frame| {
             self.account.charge(Spent::Deliveries, 1);
-            Ok(socket.send(frame)?)
+            Ok(namespace.send(socket, frame)?)
         }))
     }
 

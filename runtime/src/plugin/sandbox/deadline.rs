@@ -15,6 +15,7 @@ use tokio::task::yield_now;
 use tokio::time::Sleep;
 use wasmtime::UpdateDeadline;
 
+use super::super::tally::{Call, Tally};
 use super::slices;
 use crate::config::Limits;
 use crate::quota::Account;
@@ -85,6 +86,7 @@ pub struct Clock(Arc<State>);
 struct State {
     deadline: Deadline,
     account: Account,
+    tally: Arc<Tally>,
     /// What the moments below count from.
     begin: Instant,
     /// Up to when what it computes has been counted, in nanoseconds.
@@ -98,9 +100,9 @@ struct State {
 }
 
 impl Clock {
-    /// A clock that allows each call so much, and has it take turns with those of other tenants.
+    /// A clock that allows each call so much, has it take turns with those of other tenants, and counts it in the tally.
     #[must_use]
-    pub fn new(deadline: Deadline, account: Account) -> Self {
+    pub fn new(deadline: Deadline, account: Account, tally: Arc<Tally>) -> Self {
         Self(Arc::new(State {
             begin: Instant::now(),
             counted: AtomicU64::new(0),
@@ -109,6 +111,7 @@ impl Clock {
             yielded: AtomicBool::new(false),
             deadline,
             account,
+            tally,
         }))
     }
 
@@ -127,7 +130,11 @@ impl Clock {
     ///
     /// # Errors
     /// It took too long: `call` was dropped half-way, and its store must not be entered again.
-    pub async fn run<F: Future>(&self, mut call: Pin<&mut F>) -> Result<F::Output, Overrun> {
+    pub async fn run<F: Future>(
+        &self,
+        kind: Call,
+        mut call: Pin<&mut F>,
+    ) -> Result<F::Output, Overrun> {
         let state = &*self.0;
         let Deadline {
             total_ms,
@@ -141,6 +148,7 @@ impl Clock {
             .store(micros(compute_ms), Ordering::Relaxed);
         let mut waiting_since: Option<Instant> = None;
         let mut spent = false;
+        let mut course = Course::default();
         // Most calls never wait, and so never touch the timer.
         let mut timer: Option<Pin<Box<Sleep>>> = None;
         let mut turns = state.account.share().turns();
@@ -155,36 +163,49 @@ impl Clock {
                 ready!(capped.poll_turn(cx, now));
             }
             ready!(turns.poll_turn(cx, now));
+            let begun = *course.begun.get_or_insert(now);
             state.yielded.store(false, Ordering::Relaxed);
             state.counted.store(self.nanos(now), Ordering::Relaxed);
             thread_time::keep_fresh(now);
             let slice = slices::begin(now);
             let polled = call.as_mut().poll(cx);
             drop(slice);
+            let since = now;
             let now = Instant::now();
+            course.computed += now.saturating_duration_since(since);
             let yielded = polled.is_pending() && state.yielded.load(Ordering::Relaxed);
             turns.end(cx, now, yielded);
             if let Some(capped) = &mut capped {
                 capped.end(cx, now, yielded);
             }
+            let end = || {
+                let taken = now.saturating_duration_since(begun);
+                state.tally.count_call(kind, taken, course.computed);
+            };
             if let Poll::Ready(output) = polled {
+                end();
                 return Poll::Ready(Ok(output));
             }
             if yielded {
                 return Poll::Pending;
             }
             if let Err(overrun) = self.count(now) {
+                end();
                 return Poll::Ready(Err(overrun));
             }
             let overrun = Err(Overrun::Total(state.deadline));
             if spent {
+                end();
                 return Poll::Ready(overrun);
             }
             waiting_since = Some(now);
             let left = Duration::from_micros(state.left.load(Ordering::Relaxed));
             let timer = timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(left)));
             timer.as_mut().reset((now + left).into());
-            timer.as_mut().poll(cx).map(|()| overrun)
+            timer.as_mut().poll(cx).map(|()| {
+                end();
+                overrun
+            })
         })
         .await
     }
@@ -220,6 +241,15 @@ impl Clock {
             u64::try_from(time.as_micros()).unwrap_or(u64::MAX),
         )
     }
+}
+
+/// How far a call has come.
+#[derive(Default)]
+struct Course {
+    /// When it first had a turn.
+    begun: Option<Instant>,
+    /// How long it has had threads.
+    computed: Duration,
 }
 
 /// Takes off what is left. Returns whether that was all.
@@ -287,7 +317,11 @@ mod tests {
     }
 
     fn clock(total_ms: u32, compute_ms: u32) -> Clock {
-        Clock::new(deadline(total_ms, compute_ms), Account::unbounded())
+        Clock::new(
+            deadline(total_ms, compute_ms),
+            Account::unbounded(),
+            Arc::default(),
+        )
     }
 
     /// Computes as a guest does, and hands the thread back at each tick.
@@ -303,7 +337,9 @@ mod tests {
 
     #[tokio::test]
     async fn c6_waiting_counts_and_ends_the_call() {
-        let outcome = clock(20, 20).run(pin!(std::future::pending::<()>())).await;
+        let outcome = clock(20, 20)
+            .run(Call::Message, pin!(std::future::pending::<()>()))
+            .await;
         assert_eq!(outcome, Err(Overrun::Total(deadline(20, 20))));
     }
 
@@ -311,17 +347,26 @@ mod tests {
     async fn c6_computing_counts_and_the_next_call_starts_anew() {
         let clock = clock(50, 50);
         for _ in 0..2 {
-            let outcome = clock.run(pin!(compute(&clock, 20))).await.unwrap();
+            let outcome = clock
+                .run(Call::Message, pin!(compute(&clock, 20)))
+                .await
+                .unwrap();
             assert_eq!(outcome, Ok(()));
         }
-        let outcome = clock.run(pin!(compute(&clock, 80))).await.unwrap();
+        let outcome = clock
+            .run(Call::Message, pin!(compute(&clock, 80)))
+            .await
+            .unwrap();
         assert_eq!(outcome, Err(Overrun::Total(deadline(50, 50))));
     }
 
     #[tokio::test]
     async fn c6_what_is_computed_has_a_limit_of_its_own() {
         let clock = clock(10_000, 20);
-        let outcome = clock.run(pin!(compute(&clock, 80))).await.unwrap();
+        let outcome = clock
+            .run(Call::Message, pin!(compute(&clock, 80)))
+            .await
+            .unwrap();
         assert_eq!(outcome, Err(Overrun::Compute(deadline(10_000, 20))));
     }
 
@@ -335,7 +380,7 @@ mod tests {
             while begun.elapsed() < Duration::from_millis(100) {}
             clock.tick().map(drop)
         };
-        let outcome = clock.run(pin!(long)).await.unwrap();
+        let outcome = clock.run(Call::Message, pin!(long)).await.unwrap();
         assert_eq!(outcome, Err(Overrun::Compute(deadline(10_000, 20))));
     }
 
@@ -349,7 +394,10 @@ mod tests {
             std::thread::sleep(Duration::from_millis(100));
             clock.tick().map(drop)
         };
-        assert_eq!(clock.run(pin!(preempted)).await.unwrap(), Ok(()));
+        assert_eq!(
+            clock.run(Call::Message, pin!(preempted)).await.unwrap(),
+            Ok(())
+        );
     }
 
     #[tokio::test]
@@ -360,7 +408,7 @@ mod tests {
             std::future::pending::<Result<(), Overrun>>().await
         };
         let begun = Instant::now();
-        let outcome = clock.run(pin!(both)).await;
+        let outcome = clock.run(Call::Message, pin!(both)).await;
         assert_eq!(outcome, Err(Overrun::Total(deadline(1000, 1000))));
         // Waiting alone would go on for a second more.
         let taken = begun.elapsed();

@@ -26,7 +26,7 @@ fn r7_drop_newest_leaves_out_what_there_is_no_room_for() {
     assert!(outbox.send(of(2, 8)).is_ok());
     assert_eq!(outbox.send(of(3, 0)), Err(SendError::Backpressure));
     assert_eq!((outbox.buffered(), outbox.dropped()), (20, 1));
-    assert_eq!((outbox.losses.frames(), outbox.losses.sockets()), (1, 0));
+    assert_eq!((outbox.traffic.dropped(), outbox.traffic.slow()), (1, 0));
     assert_eq!(outbox.state(), State::Open);
 
     peer.takes(2);
@@ -50,7 +50,7 @@ fn r7_drop_oldest_makes_room_at_the_limit_and_one_past() {
     assert!(outbox.send(of(5, 7)).is_ok());
     assert_eq!((outbox.buffered(), outbox.dropped()), (20, 2));
     assert!(outbox.send(of(6, 3)).is_ok());
-    assert_eq!((outbox.losses.frames(), outbox.losses.sockets()), (3, 0));
+    assert_eq!((outbox.traffic.dropped(), outbox.traffic.slow()), (3, 0));
     let all = [of(4, 4), of(5, 7), of(6, 3)];
     assert_eq!(flushed(&outbox, &peer), bytes_of(&all));
 }

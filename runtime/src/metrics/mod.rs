@@ -1,13 +1,23 @@
 //! What the server counts, for a monitoring system to read: each number has its name and its meaning here.
 //!
-//! What is counted for each plugin, `tulpar plugins list --json` tells.
+//! What is the whole server's is counted here, what is a plugin's where it happens: `tulpar plugins list --json` and
+//! [`plugins`] tell it.
+
+mod plugins;
+mod process;
 
 use std::fmt;
 
 use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder, text};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
+
+use self::plugins::Plugins;
+use self::process::Process;
+use crate::admin::PluginInfo;
 
 /// The media type of what [`Metrics::render`] gives.
 pub const MEDIA_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -45,6 +55,9 @@ pub enum Loss {
     /// Its peer gives no sign of life.
     Silent,
 }
+
+/// What every name begins with that is not of the process.
+const PREFIX: &str = "tulpar";
 
 /// All of them.
 pub struct Metrics {
@@ -126,7 +139,11 @@ impl Metrics {
     /// Nothing has been counted yet.
     #[must_use]
     pub fn new() -> Self {
-        let mut registry = Registry::with_prefix("tulpar");
+        let mut whole = Registry::default();
+        whole.register_collector(Box::new(Process::new()));
+        let registry = whole.sub_registry_with_prefix(PREFIX);
+        let version = [("version", env!("CARGO_PKG_VERSION"))];
+        registry.register("build", "Which server this is", Info::new(version));
         let (connections, sockets, held_back) =
             (Counter::default(), Counter::default(), Counter::default());
         let refused = Family::<Refused, Counter>::default();
@@ -164,7 +181,7 @@ impl Metrics {
             drop(lost.get_or_create(&Lost { reason }));
         }
         Self {
-            registry,
+            registry: whole,
             connections,
             sockets,
             refused,
@@ -198,12 +215,22 @@ impl Metrics {
         self.held_back.inc();
     }
 
-    /// All numbers, as OpenMetrics text.
+    /// All numbers, as OpenMetrics text, with those of these plugins.
     #[must_use]
-    pub fn render(&self) -> String {
+    pub fn render(&self, ready: bool, plugins: &[PluginInfo]) -> String {
+        let mut now = Registry::with_prefix(PREFIX);
+        let gauge = ConstGauge::new(u64::from(ready));
+        now.register(
+            "ready",
+            "Whether connections should be sent here: 1, or 0",
+            gauge,
+        );
+        now.register_collector(Box::new(Plugins(plugins.to_vec())));
         let mut all = String::new();
         // Writing to a String does not fail.
-        let _ = text::encode(&mut all, &self.registry);
+        let _ = text::encode_registry(&mut all, &self.registry)
+            .and_then(|()| text::encode_registry(&mut all, &now))
+            .and_then(|()| text::encode_eof(&mut all));
         all
     }
 }
@@ -224,7 +251,7 @@ mod tests {
         metrics.refused(Refusal::Origin);
         metrics.lost(Loss::Slow);
         metrics.lost(Loss::Slow);
-        let text = metrics.render();
+        let text = metrics.render(true, &[]);
         for line in [
             "tulpar_refused_total{reason=\"origin\"} 1",
             "tulpar_refused_total{reason=\"full\"} 0",
