@@ -307,6 +307,11 @@ impl Server {
         Some(answer)
     }
 
+    /// Where it runs, with its configuration file in it.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
     /// Takes a file out of the plugins folder.
     pub fn take_out(&self, path: &str) {
         fs::remove_file(self.plugins.path().join(path)).expect("the file is there");

@@ -15,6 +15,7 @@ use super::build::{What, in_place, place::place};
 use super::flags::Flags;
 use super::serve::{Signals, serve};
 use crate::app::{Ended, threads};
+use crate::config::Config;
 use crate::telemetry;
 
 /// What is logged unless TULPAR_LOG says otherwise: all that plugins say.
@@ -45,8 +46,12 @@ impl Dev {
     pub(super) fn run(self) -> Result<ExitCode> {
         let flags = self.flags.absolute()?;
         let crates = self.what.enter()?.tied();
-        let mut config = flags.load()?.config;
-        config.dev = true;
+        let load = move || {
+            let mut config = flags.load()?.config;
+            config.dev = true;
+            Ok(config)
+        };
+        let config: Config = load()?;
         let plugins = config.plugins.clone();
         std::fs::create_dir_all(&plugins)
             .with_context(|| format!("cannot make {}", plugins.display()))?;
@@ -61,7 +66,7 @@ impl Dev {
                 () = signals.next() => return Ok(Ended::Clean),
             }
             tokio::select! {
-                ended = serve(config, signals) => ended,
+                ended = serve(config, signals, load) => ended,
                 broken = rebuild(&crates, &mut sources, &plugins) => Err(broken),
             }
         });

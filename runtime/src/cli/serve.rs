@@ -12,7 +12,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use super::flags::Flags;
 use super::table::{or_dash, table};
 use crate::app::{App, Ended, threads};
-use crate::config::{Config, Listen};
+use crate::config::{Config, ConfigError, Listen};
 use crate::plugin::host::one_line;
 use crate::telemetry;
 
@@ -32,7 +32,8 @@ Examples:
   tulpar serve --plugins /srv/tulpar/plugins --config /etc/tulpar.toml
   tulpar serve --dev                              with a page at / to try the namespaces
 
-Stop it with Ctrl-C or SIGTERM: sockets are closed with 1001 and handlers finish; a second signal stops at once.")]
+Stop it with Ctrl-C or SIGTERM: sockets are closed with 1001 and handlers finish; a second signal stops at once.
+At SIGHUP it reads its configuration again; the log says what of it needs a restart.")]
 pub(super) struct Serve {
     #[command(flatten)]
     flags: Flags,
@@ -40,11 +41,13 @@ pub(super) struct Serve {
 
 impl Serve {
     pub(super) fn run(self) -> Result<ExitCode> {
-        let config = self.flags.load()?.config;
+        let flags = self.flags;
+        let load = move || Ok(flags.load()?.config);
+        let config = load()?;
         let runtime = threads().context("cannot start the threads that serve")?;
         let telemetry = telemetry::start(&config.telemetry, LOG, runtime.handle())?;
         allow_descriptors(config.limits.connections);
-        let ended = runtime.block_on(async { serve(config, Signals::new()?).await });
+        let ended = runtime.block_on(async { serve(config, Signals::new()?, load).await });
         telemetry.end();
         let ended = ended?;
         // What is still running has had its time.
@@ -105,8 +108,12 @@ pub(super) fn allow_descriptors(connections: usize) {
     }
 }
 
-/// Serves until a signal comes, and says where.
-pub(super) async fn serve(config: Config, mut signals: Signals) -> Result<Ended> {
+/// Serves until a signal comes, and says where. At SIGHUP the configuration becomes what `load` gives then.
+pub(super) async fn serve(
+    config: Config,
+    mut signals: Signals,
+    load: impl Fn() -> Result<Config, ConfigError> + Send + 'static,
+) -> Result<Ended> {
     let plugins = config.plugins.clone();
     let dev = config.dev;
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
@@ -118,7 +125,21 @@ pub(super) async fn serve(config: Config, mut signals: Signals) -> Result<Ended>
         std::process::exit(1);
     });
 
+    let mut hangup = signal(SignalKind::hangup()).context("cannot wait for SIGHUP")?;
     let app = App::new(config).await?;
+    let reload = app.reload();
+    tokio::spawn(async move {
+        while hangup.recv().await.is_some() {
+            match load() {
+                // It fails when the server is about to end.
+                Ok(config) => _ = reload.send(config).await,
+                Err(error) => {
+                    let error = anyhow::Error::from(error);
+                    tracing::warn!("the configuration stays as it is: {error:#}");
+                }
+            }
+        }
+    });
     let address = app.address()?;
     let mut report = report(&app, &plugins);
     let place = match &address {

@@ -213,7 +213,7 @@ fn mount(
         sockets: sockets.unwrap_or_else(|| {
             Arc::new(hub::Namespace::new(
                 path,
-                plugin.limits(),
+                &plugin.settings().limits,
                 plugin.account.clone(),
             ))
         }),

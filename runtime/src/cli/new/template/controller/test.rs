@@ -1,6 +1,6 @@
 //! What it answers.
 
-use tulpar_test::{Request, Server, json};
+use tulpar_test::{Request, Server, Value, json};
 
 #[test]
 fn a_note_is_kept() {
@@ -9,7 +9,7 @@ fn a_note_is_kept() {
     let note = json!({ "text": "two litres" });
     let put = Request::put("/crate-name/milk").with_json(note.clone());
     assert_eq!(server.request(put).status(), 204);
-    assert_eq!(server.request("/crate-name/milk").json(), note);
+    assert_eq!(server.request("/crate-name/milk").json::<Value>(), note);
     let other = Request::put("/crate-name/milk").with_json(json!({ "litres": 2 }));
     assert_eq!(server.request(other).status(), 422);
 }

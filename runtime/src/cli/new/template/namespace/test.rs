@@ -11,7 +11,10 @@ fn what_one_says_everybody_hears() {
     assert_eq!(bob.next(), json!({ "type": "welcome", "number": 2 }));
     ada.send("good morning");
     assert_eq!(ada.received(), ["You said: good morning"]);
-    assert_eq!(bob.next(), json!({ "type": "said", "text": "good morning" }));
+    assert_eq!(
+        bob.next(),
+        json!({ "type": "said", "text": "good morning" })
+    );
     ada.close(1000, "");
     assert_eq!(bob.next(), json!({ "type": "left", "code": 1000 }));
 }
