@@ -17,7 +17,7 @@ use tokio::time::{Instant, interval, sleep, timeout_at};
 
 use self::serving::{Serving, close};
 use crate::admin::{self, About, Admin, Command, Door};
-use crate::config::{Config, Listen};
+use crate::config::{Config, Listen, Live};
 use crate::hub::Socket;
 use crate::ids::NodeId;
 use crate::net::router::Router;
@@ -54,10 +54,12 @@ pub fn threads() -> std::io::Result<tokio::runtime::Runtime> {
 
 /// A server that has loaded its plugins and holds its address.
 pub struct App {
-    config: Config,
+    config: Live,
     catalog: Catalog,
     serving: Serving,
     commands: mpsc::Receiver<Command>,
+    reload: mpsc::Sender<Config>,
+    reloads: mpsc::Receiver<Config>,
     listener: Listener,
     page: Option<admin::Address>,
 }
@@ -88,14 +90,17 @@ impl App {
     /// See [`App::new`].
     pub async fn amid(config: Config, surroundings: Surroundings) -> Result<Self> {
         let started = std::time::Instant::now();
+        let all_tenants = config.ulak.all_tenants;
+        let config = Live::from(&config);
         let listener = Listener::bind(&config).await?;
-        let page = admin::Address::bind(&config).await;
-        let page = page.with_context(|| match config.admin.listen {
+        let given = config.load_full();
+        let page = admin::Address::bind(&given).await;
+        let page = page.with_context(|| match given.admin.listen {
             Some(address) => format!("cannot listen on {address} (admin.listen)"),
             None => "cannot listen for the live page".to_owned(),
         })?;
         let backplane = surroundings.backplane.clone();
-        let ulak = Arc::new(Ulak::new(backplane, config.ulak.all_tenants));
+        let ulak = Arc::new(Ulak::new(backplane, all_tenants));
         let shared = Shared::new(&config, surroundings, ulak.clone())?;
         let catalog = Catalog::open(shared).await?;
         let node = NodeId::random().context("the operating system has no randomness to give")?;
@@ -103,19 +108,29 @@ impl App {
         let about = About {
             node,
             address: place(&listener.address()?, listener.tls().is_some()),
-            dev: config.dev,
             started,
         };
         let (admin, commands) = Admin::new(about, &config, server.metrics().clone());
         let serving = Serving::new(server, ulak, admin, &catalog);
+        // One that waits is as good as two: the last counts.
+        let (reload, reloads) = mpsc::channel(1);
         Ok(Self {
             config,
             catalog,
             serving,
             commands,
+            reload,
+            reloads,
             listener,
             page,
         })
+    }
+
+    /// Where another configuration is handed in, which then holds as far as it can while the server runs. The log says what
+    /// has become of it.
+    #[must_use]
+    pub fn reload(&self) -> mpsc::Sender<Config> {
+        self.reload.clone()
     }
 
     /// The plugins of the folder.
@@ -171,6 +186,8 @@ impl App {
             mut catalog,
             mut serving,
             mut commands,
+            reload: _reload,
+            mut reloads,
             listener,
             page,
         } = self;
@@ -180,11 +197,12 @@ impl App {
         // Nothing is ever sent: the channel closes when nobody is busy any more.
         let (busy, mut idle) = mpsc::channel(1);
         let (stopping, stopped) = watch::channel(None);
-        let (ready, unready) = (serving.admin.clone(), config.timeouts.unready());
+        let (ready, live) = (serving.admin.clone(), config.clone());
         tokio::spawn(async move {
             stop.await;
             let asked = Instant::now();
             ready.set_ready(false);
+            let unready = live.load().timeouts.unready();
             sleep(unready).await;
             stopping.send_replace(Some(asked));
         });
@@ -208,13 +226,20 @@ impl App {
                 // A change in hand is brought to its end, if that does not take all of the grace time.
                 let too_late = async {
                     stop(stopped.clone()).await;
-                    sleep(config.timeouts.grace() / FOR_SERVICES).await;
+                    let grace = config.load().timeouts.grace();
+                    sleep(grace / FOR_SERVICES).await;
+                };
+                let socket = config.load().admin.unix().map(Path::to_owned);
+                let wishes = Wishes {
+                    config: &config,
+                    commands: &mut commands,
+                    reloads: &mut reloads,
                 };
                 tokio::select! {
                     () = broken => {}
                     () = too_late => {}
-                    () = look_after(&mut catalog, &mut serving, &mut commands, stop(stopped.clone())) => {}
-                    never = listen_to_operator(serving_admin.clone(), config.admin.unix()) => match never {},
+                    () = look_after(&mut catalog, &mut serving, wishes, stop(stopped.clone())) => {}
+                    never = listen_to_operator(serving_admin.clone(), socket.as_deref()) => match never {},
                     never = show_page(serving_admin, page) => match never {},
                     never = renew_certificate(tls) => match never {},
                 }
@@ -225,7 +250,8 @@ impl App {
         for loaded in catalog.loaded() {
             loaded.plugin.lift_quarantine();
         }
-        let grace = config.timeouts.grace();
+        let timeouts = config.load().timeouts.clone();
+        let grace = timeouts.grace();
         let end = stopped.borrow().unwrap_or_else(Instant::now) + grace;
         for service in serving.services.values() {
             service.end();
@@ -234,7 +260,7 @@ impl App {
             true => Duration::ZERO,
             false => grace / FOR_SERVICES,
         };
-        let over = config.timeouts.drain();
+        let over = timeouts.drain();
         let drained = timeout_at(end - kept, drain(&catalog, &mut idle, over)).await;
         let mut stops: JoinSet<()> = JoinSet::new();
         for ending in serving.ending.into_values() {
@@ -249,17 +275,24 @@ impl App {
         }
         tracing::warn!(
             "not everything was done within {} ms (timeouts.grace-ms)",
-            config.timeouts.grace_ms
+            timeouts.grace_ms
         );
         Ended::GraceOver
     }
+}
+
+/// What the operator wants.
+struct Wishes<'a> {
+    config: &'a Live,
+    commands: &'a mut mpsc::Receiver<Command>,
+    reloads: &'a mut mpsc::Receiver<Config>,
 }
 
 /// Takes in what happens to the files of the folder, and what the operator wants, until it is to stop.
 async fn look_after(
     catalog: &mut Catalog,
     serving: &mut Serving,
-    commands: &mut mpsc::Receiver<Command>,
+    wishes: Wishes<'_>,
     stop: impl Future<Output = ()>,
 ) {
     let mut stop = pin!(stop);
@@ -272,7 +305,8 @@ async fn look_after(
                     serving.apply(catalog, change).await;
                 }
             }
-            Some(Command { order, done }) = commands.recv() => {
+            Some(new) = wishes.reloads.recv() => serving.reload(catalog, wishes.config, new).await,
+            Some(Command { order, done }) = wishes.commands.recv() => {
                 let plugin = one_line(&order.plugin);
                 tracing::info!(plugin, "the operator: {:?} {plugin}", order.action);
                 let outcome = serving.obey(catalog, &order).await;

@@ -1,6 +1,7 @@
 //! Every setting: its key in `tulpar.toml`, its default, its unit and where the number comes from.
 //!
-//! A value is taken from the command line, else from the environment, else from the file, else from the default.
+//! A value is taken from the command line, else from the environment, else from the file, else from the default; which of
+//! them it was, [`Sourced`] knows.
 //! In the environment the setting `limits.deadline-ms` is called `TULPAR_LIMITS_DEADLINE_MS`. Everything is checked
 //! before the server binds or loads anything.
 //!
@@ -13,6 +14,7 @@ mod given;
 mod hosts;
 mod limits;
 mod listen;
+mod live;
 mod origins;
 mod plugin;
 mod proxy;
@@ -20,6 +22,7 @@ mod quotas;
 mod ranges;
 mod settings;
 mod sockets;
+mod source;
 mod telemetry;
 mod tls;
 
@@ -35,11 +38,13 @@ pub use self::given::Given;
 pub use self::hosts::HostPattern;
 pub use self::limits::{LimitOverrides, Limits, Timeouts};
 pub use self::listen::Listen;
+pub use self::live::Live;
 pub use self::origins::Origins;
 pub use self::plugin::{ConfigValue, PluginSettings};
 pub use self::proxy::{Network, Proxy};
 pub use self::quotas::Quotas;
 pub use self::sockets::{Compression, SlowConsumer, SocketOverrides, Sockets};
+pub use self::source::{Flag, Setting, Source, Sourced};
 pub use self::telemetry::{Endpoint, Telemetry};
 pub use self::tls::Tls;
 
@@ -165,6 +170,14 @@ pub enum ConfigError {
     },
 }
 
+/// The text of a configuration file.
+fn in_file(path: &Path) -> Result<String, ConfigError> {
+    std::fs::read_to_string(path).map_err(|source| ConfigError::Unreadable {
+        path: path.into(),
+        source,
+    })
+}
+
 impl Config {
     /// The settings of `file` (when there is one) over the defaults, with those of `environment` over both.
     ///
@@ -175,23 +188,17 @@ impl Config {
         file: Option<&Path>,
         environment: impl IntoIterator<Item = (String, String)>,
     ) -> Result<Self, ConfigError> {
-        let environment: Vec<_> = environment.into_iter().collect();
-        let Some(path) = file else {
-            return Self::read("", Path::new(""), &environment);
-        };
-        let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Unreadable {
-            path: path.into(),
-            source,
-        })?;
-        Self::read(&text, path, &environment)
+        Ok(Sourced::load(file, environment, &[])?.config)
     }
 
-    /// The same of the text of the file at `path`.
+    /// What is said in the text of the file at `path`, in the environment and on the command line, and the configuration
+    /// that this makes.
     fn read(
         text: &str,
         path: &Path,
         environment: &[(String, String)],
-    ) -> Result<Self, ConfigError> {
+        flags: &[Flag],
+    ) -> Result<(Settings, Self), ConfigError> {
         let said: Table = toml::from_str(text).map_err(|error| ConfigError::Syntax {
             path: path.into(),
             line: error
@@ -203,6 +210,9 @@ impl Config {
         settings.overlay(said, "", &path.display().to_string())?;
         for (variable, text) in environment {
             settings.overlay_variable(variable, text)?;
+        }
+        for flag in flags {
+            settings.overlay_flag(flag)?;
         }
         let invalid = |reason| ConfigError::Invalid {
             origin: "configuration".into(),
@@ -220,7 +230,7 @@ impl Config {
                 given.resolve(whose, name, environment).map_err(invalid)?;
             }
         }
-        Ok(config)
+        Ok((settings, config))
     }
 
     /// Which values do not go together; none when all do. That is asked once everything is said, because the
@@ -271,7 +281,9 @@ mod tests {
     use super::*;
 
     pub(super) fn from_text(text: &str) -> Result<Config, String> {
-        Config::read(text, Path::new("test"), &[]).map_err(|error| error.to_string())
+        let read = Config::read(text, Path::new("test"), &[], &[]);
+        let read = read.map_err(|error| error.to_string());
+        Ok(read?.1)
     }
 
     #[test]
@@ -320,7 +332,12 @@ mod tests {
         assert!(from_text(text).is_err());
         let said = |bytes: &str| {
             let variable = "TULPAR_LIMITS_INSTANCE_MEMORY_BYTES".to_owned();
-            Config::read(text, Path::new("test"), &[(variable, bytes.to_owned())])
+            Config::read(
+                text,
+                Path::new("test"),
+                &[(variable, bytes.to_owned())],
+                &[],
+            )
         };
         assert!(said("134217728").is_ok());
         assert!(said("134217727").is_err());

@@ -108,7 +108,7 @@ impl Controller {
         B: Body<Data = Bytes> + Send + 'static,
         B::Error: Into<Error> + std::error::Error + Send + Sync,
     {
-        let limit = self.plugin.limits().request_deadline_ms;
+        let limit = self.plugin.settings().limits.request_deadline_ms;
         let deadline = Instant::now() + Duration::from_millis(limit.into());
         let is_head = request.method() == Method::HEAD;
         let course = Course::default();
@@ -196,7 +196,7 @@ impl Controller {
         B::Error: std::error::Error + Send + Sync,
     {
         let (mut parts, body) = request.into_parts();
-        let limit = self.plugin.limits().request_body_bytes;
+        let limit = self.plugin.settings().limits.request_body_bytes;
         if body.size_hint().lower() > limit as u64 {
             return Err(Failure::TooLarge);
         }

@@ -53,7 +53,7 @@ impl Namespace {
             middlewares: descriptor.middlewares.clone(),
             source: plugin.id().to_string(),
             protocols: descriptor.protocols.clone(),
-            settings: plugin.settings().clone(),
+            settings: plugin.settings(),
             handler: Handler::Plugin(plugin),
         }
     }

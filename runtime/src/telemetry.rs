@@ -5,9 +5,10 @@
 
 pub mod recent;
 
-use std::io::{self, IsTerminal};
+use std::io;
 use std::time::Duration;
 
+use anstream::{AutoStream, ColorChoice};
 use anyhow::{Context, Result};
 use hyper::HeaderMap;
 use opentelemetry::propagation::TextMapPropagator;
@@ -60,11 +61,11 @@ pub struct Telemetry {
     logs: Option<SdkLoggerProvider>,
 }
 
-/// Begins to log. What goes to a collector is sent by the runtime.
+/// Begins to log: what the environment says, or else what is `usual`. What goes to a collector is sent by the runtime.
 ///
 /// # Errors
 /// The collector's address cannot be used.
-pub fn start(config: &config::Telemetry, runtime: &Handle) -> Result<Telemetry> {
+pub fn start(config: &config::Telemetry, usual: &str, runtime: &Handle) -> Result<Telemetry> {
     let telemetry = Telemetry::new(config, runtime).context("[telemetry]")?;
     let tracer = telemetry.traces.as_ref().map(|it| it.tracer("tulpar"));
     let traces = tracer.map(|tracer| {
@@ -81,24 +82,24 @@ pub fn start(config: &config::Telemetry, runtime: &Handle) -> Result<Telemetry> 
             others = others.with_target(exporter, LevelFilter::OFF);
         }
         let layer = OpenTelemetryTracingBridge::new(logs);
-        layer.with_filter(others).with_filter(filter())
+        layer.with_filter(others).with_filter(filter(usual))
     });
     let text = tracing_subscriber::fmt::layer()
         // It would say on the standard error that nobody reads there any more, which cannot end well.
         .log_internal_errors(false)
         .with_writer(io::stderr)
-        .with_ansi(io::stderr().is_terminal());
+        .with_ansi(AutoStream::choice(&io::stderr()) != ColorChoice::Never);
     tracing_subscriber::registry()
-        .with(text.with_filter(filter()))
-        .with(RECENT.with_filter(filter()))
+        .with(text.with_filter(filter(usual)))
+        .with(RECENT.with_filter(filter(usual)))
         .with(traces)
         .with(logs)
         .init();
     Ok(telemetry)
 }
 
-fn filter() -> EnvFilter {
-    EnvFilter::try_from_env(FILTER).unwrap_or_else(|_| EnvFilter::new("info"))
+fn filter(usual: &str) -> EnvFilter {
+    EnvFilter::try_from_env(FILTER).unwrap_or_else(|_| EnvFilter::new(usual))
 }
 
 impl Telemetry {

@@ -5,6 +5,7 @@
 //! and that nothing more arrives is shown by a marker that is sent afterwards and arrives first.
 
 mod client;
+mod command;
 mod commander;
 mod deflating;
 mod desk;
@@ -19,6 +20,7 @@ mod small_disk;
 mod tls;
 
 pub use client::{Client, CloseFrame, Connect, Message, Value, connect, json};
+pub use command::{Outcome, Running, lock_crate, outcome, succeed, tulpar};
 pub use commander::{next_event, observer, scripted};
 pub use deflating::{DEFLATE, Deflating, RSV1, Received, deflated, offering};
 pub use desk::call;

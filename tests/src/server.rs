@@ -316,6 +316,11 @@ impl Server {
         Some(answer)
     }
 
+    /// Where it runs, with its configuration file in it.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
     /// Takes a file out of the plugins folder.
     pub fn take_out(&self, path: &str) {
         fs::remove_file(self.plugins.path().join(path)).expect("the file is there");
@@ -426,7 +431,7 @@ impl Drop for Server {
 }
 
 /// The server's binary: TULPAR_BIN, or the one built in the profile of this test, or in the workspace's.
-fn binary() -> PathBuf {
+pub(crate) fn binary() -> PathBuf {
     if let Some(named) = std::env::var_os("TULPAR_BIN") {
         return PathBuf::from(named);
     }

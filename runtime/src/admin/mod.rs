@@ -31,7 +31,7 @@ pub use self::client::{AskError, Client};
 pub use self::info::{Calls, Messages, PluginInfo, Status, Uses};
 pub use self::listener::{Address, Door, serve};
 use self::upload::Uploads;
-use crate::config::Config;
+use crate::config::Live;
 use crate::hub;
 use crate::ids::NodeId;
 use crate::metrics::Metrics;
@@ -80,8 +80,6 @@ pub struct About {
     pub node: NodeId,
     /// Where clients connect: `http://ADDRESS`, `https://ADDRESS` or `unix:PATH`.
     pub address: String,
-    /// Whether the page to try the namespaces with is there.
-    pub dev: bool,
     /// When it started.
     pub started: Instant,
 }
@@ -89,6 +87,7 @@ pub struct About {
 /// What the server knows of its plugins, for whoever asks.
 pub struct Admin {
     about: About,
+    config: Live,
     metrics: Arc<Metrics>,
     /// Where files go that are sent; none when none are taken.
     uploads: Option<Uploads>,
@@ -112,13 +111,14 @@ impl Admin {
     #[must_use]
     pub fn new(
         about: About,
-        config: &Config,
+        config: &Live,
         metrics: Arc<Metrics>,
     ) -> (Arc<Self>, mpsc::Receiver<Command>) {
         let (commands, orders) = mpsc::channel(WAITING);
         let admin = Self {
             about,
             metrics,
+            config: config.clone(),
             uploads: Uploads::new(config),
             ready: AtomicBool::new(false),
             plugins: ArcSwap::default(),

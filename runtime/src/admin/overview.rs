@@ -53,7 +53,7 @@ impl Admin {
                 uptime_ms: u64::try_from(uptime).unwrap_or(u64::MAX),
                 ready: self.is_ready(),
                 address: about.address.clone(),
-                dev: about.dev,
+                dev: self.config.load().dev,
                 uploads: self.uploads.is_some(),
             },
             plugins: known.iter().map(PluginInfo::from).collect(),

@@ -66,7 +66,7 @@ pub(super) fn obey(admin: &Admin, order: &SocketOrder) -> Result<(), Refused> {
             format!("closes it with {code} {reason:?}")
         }
         SocketAction::Send { text } => {
-            let most = loaded.plugin.limits().max_message_bytes;
+            let most = loaded.plugin.settings().limits.max_message_bytes;
             if text.len() > most {
                 return wrong(format!("a message has at most {most} bytes"));
             }

@@ -14,7 +14,7 @@ use tokio::sync::Semaphore;
 use super::Admin;
 use super::answer::{Refused, whole};
 use super::listing::Query;
-use crate::config::Config;
+use crate::config::Live;
 use crate::plugin::catalog;
 use crate::plugin::load::Content;
 
@@ -24,17 +24,18 @@ const PATIENCE: Duration = Duration::from_secs(120);
 /// Where uploads go.
 pub(super) struct Uploads {
     folder: PathBuf,
-    limit: u64,
+    config: Live,
     /// One at a time, each of which is in memory.
     turn: Semaphore,
 }
 
 impl Uploads {
     /// None when there are to be none.
-    pub(super) fn new(config: &Config) -> Option<Self> {
-        config.admin.uploads.then(|| Self {
-            folder: config.plugins.clone(),
-            limit: config.limits.max_plugin_bytes,
+    pub(super) fn new(config: &Live) -> Option<Self> {
+        let given = config.load();
+        given.admin.uploads.then(|| Self {
+            folder: given.plugins.clone(),
+            config: config.clone(),
             turn: Semaphore::new(1),
         })
     }
@@ -51,7 +52,8 @@ pub(super) async fn take(admin: &Admin, query: &Query, body: Incoming) -> Result
         let why = "another file is just arriving; try again in a moment";
         return Err((StatusCode::CONFLICT, why.into()));
     };
-    let limit = usize::try_from(uploads.limit).unwrap_or(usize::MAX);
+    let most = uploads.config.load().limits.max_plugin_bytes;
+    let limit = usize::try_from(most).unwrap_or(usize::MAX);
     let bytes = whole(body, limit, PATIENCE).await?;
     let file = uploads.folder.join(&place);
     // Its name begins with a dot, so that the catalog leaves it alone.
@@ -66,7 +68,7 @@ pub(super) async fn take(admin: &Admin, query: &Query, body: Incoming) -> Result
     };
     let made_folder = written.await.map_err(failed)?;
     // What cannot be a plugin is not to take the place of one that can.
-    let looked_at = Content::read(&beside, uploads.limit).await;
+    let looked_at = Content::read(&beside, most).await;
     let placed = in_background(move || match looked_at {
         Ok(_) => fs::rename(&beside, &file).map_err(failed_to_move),
         Err(refusal) => {

@@ -1,5 +1,7 @@
 //! What is served, and how it changes while the server runs.
 
+mod reload;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,10 +13,10 @@ use crate::admin::{Action, Admin, Order};
 use crate::hub::{self, CloseCode, Socket};
 use crate::net::Server;
 use crate::net::router::Router;
-use crate::plugin::ReplaceError;
 use crate::plugin::catalog::{Catalog, Change};
 use crate::plugin::describe::Loaded;
 use crate::plugin::load::Content;
+use crate::plugin::{Generation, Plugin, ReplaceError};
 use crate::service::Service;
 use crate::ulak::{Served, Ulak};
 
@@ -152,15 +154,11 @@ impl Serving {
         if !Arc::ptr_eq(plugin, &old.plugin) {
             return self.exchange(catalog, old, new, content).await;
         }
-        if let Some(service) = self.services.remove(&key) {
-            let _ = timeout(PATIENCE, service.hand_over()).await;
-        }
+        self.hand_over(&key).await;
         self.set_router(
             Router::new(&with(catalog, &old, &new)).as_strict_as(&self.server.router()),
         );
-        let replacing = hub::in_turns(plugin.replace(new.generation.clone()));
-        let replaced = timeout(PATIENCE, replacing).await;
-        let replaced = replaced.unwrap_or(Err(ReplaceError::TooSlow));
+        let replaced = take_over(plugin, new.generation.clone()).await;
         plugin.tally().count_replacement(replaced.is_ok());
         let serving = match &replaced {
             Ok(()) => &new,
@@ -190,6 +188,13 @@ impl Serving {
         };
         self.serve(catalog);
         outcome
+    }
+
+    /// Has a service, when the plugin has one, do nothing more until somebody goes on with it.
+    async fn hand_over(&mut self, key: &str) {
+        if let Some(service) = self.services.remove(key) {
+            let _ = timeout(PATIENCE, service.hand_over()).await;
+        }
     }
 
     /// Puts a plugin in the place of another that serves another path.
@@ -250,6 +255,13 @@ impl Serving {
         self.admin.set_plugins(catalog.list());
         Ok(())
     }
+}
+
+/// Has a generation of a plugin serve, unless that takes too long.
+async fn take_over(plugin: &Plugin, generation: Arc<Generation>) -> Result<(), ReplaceError> {
+    let replacing = hub::in_turns(plugin.replace(generation));
+    let replaced = timeout(PATIENCE, replacing).await;
+    replaced.unwrap_or(Err(ReplaceError::TooSlow))
 }
 
 /// What will be loaded when one has taken the other's place.

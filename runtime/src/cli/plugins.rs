@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use clap::{Args, Subcommand};
 
 use super::table::{or_dash, table};
-use super::{config_file, environment};
+use super::{config_file, environment, wait};
 use crate::admin::{Action, Client, Order, PluginInfo, Status};
 use crate::config::Config;
 use crate::plugin::host::one_line;
@@ -94,15 +94,6 @@ impl Plugins {
         wait(client.order(&order))??;
         Ok(ExitCode::SUCCESS)
     }
-}
-
-/// What comes of it, on this thread.
-fn wait<T>(work: impl Future<Output = T>) -> Result<T> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build();
-    let runtime = runtime.context("cannot wait for the server")?;
-    Ok(runtime.block_on(work))
 }
 
 fn list(client: &Client, json: bool) -> Result<ExitCode> {

@@ -2,25 +2,28 @@
 
 use std::fmt::Write as _;
 use std::io::Write as _;
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use clap::Args;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
+use super::flags::Flags;
 use super::table::{or_dash, table};
-use super::{config_file, environment};
 use crate::app::{App, Ended, threads};
-use crate::config::{Config, Listen};
+use crate::config::{Config, ConfigError, Listen};
 use crate::plugin::host::one_line;
 use crate::telemetry;
+
+/// What is logged unless TULPAR_LOG says otherwise.
+const LOG: &str = "info";
 
 #[derive(Args)]
 #[command(after_help = "\
 Settings come from the flags above, else from the environment (TULPAR_LISTEN, TULPAR_LIMITS_DEADLINE_MS, ...),
-else from the configuration file, else from the defaults; tulpar.toml in the repository lists them all.
+else from the configuration file, else from the defaults; tulpar.toml in the repository lists them all, and
+`tulpar config` shows what holds.
 TULPAR_LOG sets what is logged: error, warn, info, debug or trace, or e.g. info,plugin=debug.
 
 Examples:
@@ -29,32 +32,22 @@ Examples:
   tulpar serve --plugins /srv/tulpar/plugins --config /etc/tulpar.toml
   tulpar serve --dev                              with a page at / to try the namespaces, and the live page
 
-Stop it with Ctrl-C or SIGTERM: sockets are closed with 1001 and handlers finish; a second signal stops at once.")]
+Stop it with Ctrl-C or SIGTERM: sockets are closed with 1001 and handlers finish; a second signal stops at once.
+At SIGHUP it reads its configuration again; the log says what of it needs a restart.")]
 pub(super) struct Serve {
-    /// The folder whose .wasm files are served [default: plugins]
-    #[arg(long, value_name = "DIR")]
-    plugins: Option<PathBuf>,
-    /// The address to serve on, of which port 0 takes a free one, or unix:PATH [default: 127.0.0.1:3000]
-    #[arg(long, value_name = "ADDR")]
-    listen: Option<Listen>,
-    /// The configuration file [default: tulpar.toml, when there is one]
-    #[arg(long, value_name = "FILE")]
-    config: Option<PathBuf>,
-    /// The folder for compiled code [default: .tulpar/cache]
-    #[arg(long, value_name = "DIR")]
-    cache: Option<PathBuf>,
-    /// Serve a page at / to try the namespaces with, and the live page on 127.0.0.1:3001 or a free port
-    #[arg(long)]
-    dev: bool,
+    #[command(flatten)]
+    flags: Flags,
 }
 
 impl Serve {
     pub(super) fn run(self) -> Result<ExitCode> {
-        let config = self.configure()?;
+        let flags = self.flags;
+        let load = move || Ok(flags.load()?.config);
+        let config = load()?;
         let runtime = threads().context("cannot start the threads that serve")?;
-        let telemetry = telemetry::start(&config.telemetry, runtime.handle())?;
+        let telemetry = telemetry::start(&config.telemetry, LOG, runtime.handle())?;
         allow_descriptors(config.limits.connections);
-        let ended = runtime.block_on(serve(config));
+        let ended = runtime.block_on(async { serve(config, Signals::new()?, load).await });
         telemetry.end();
         let ended = ended?;
         // What is still running has had its time.
@@ -64,15 +57,29 @@ impl Serve {
             Ended::GraceOver => ExitCode::FAILURE,
         })
     }
+}
 
-    fn configure(self) -> Result<Config> {
-        let file = config_file(self.config);
-        let mut config = Config::load(file.as_deref(), environment())?;
-        config.plugins = self.plugins.unwrap_or(config.plugins);
-        config.listen = self.listen.unwrap_or(config.listen);
-        config.cache = self.cache.unwrap_or(config.cache);
-        config.dev |= self.dev;
-        Ok(config)
+/// The signals that stop a server.
+pub(super) struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    /// Has them wait from now on until somebody asks for them. To be called in a runtime.
+    pub(super) fn new() -> Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate()).context("cannot wait for SIGTERM")?,
+            interrupt: signal(SignalKind::interrupt()).context("cannot wait for SIGINT")?,
+        })
+    }
+
+    /// Waits for the next one. Cancel-safe.
+    pub(super) async fn next(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
     }
 }
 
@@ -81,7 +88,7 @@ const OTHERS: u64 = 1024;
 
 /// Has the process open as many descriptors as it may, and says so when those are fewer than connections may come. What the
 /// system gives at first is meant for programs that know no more than a thousand.
-fn allow_descriptors(connections: usize) {
+pub(super) fn allow_descriptors(connections: usize) {
     let limit = getrlimit(Resource::Nofile);
     let raised = Rlimit {
         current: limit.maximum,
@@ -101,23 +108,38 @@ fn allow_descriptors(connections: usize) {
     }
 }
 
-async fn serve(config: Config) -> Result<Ended> {
+/// Serves until a signal comes, and says where. At SIGHUP the configuration becomes what `load` gives then.
+pub(super) async fn serve(
+    config: Config,
+    mut signals: Signals,
+    load: impl Fn() -> Result<Config, ConfigError> + Send + 'static,
+) -> Result<Ended> {
     let plugins = config.plugins.clone();
     let dev = config.dev;
-    let mut terminate = signal(SignalKind::terminate()).context("cannot wait for SIGTERM")?;
-    let mut interrupt = signal(SignalKind::interrupt()).context("cannot wait for SIGINT")?;
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     tokio::spawn(async move {
-        let mut next =
-            async || tokio::select! { _ = terminate.recv() => {}, _ = interrupt.recv() => {} };
-        next().await;
+        signals.next().await;
         let _ = stop.send(());
-        next().await;
+        signals.next().await;
         tracing::warn!("stopped at once by a second signal");
         std::process::exit(1);
     });
 
+    let mut hangup = signal(SignalKind::hangup()).context("cannot wait for SIGHUP")?;
     let app = App::new(config).await?;
+    let reload = app.reload();
+    tokio::spawn(async move {
+        while hangup.recv().await.is_some() {
+            match load() {
+                // It fails when the server is about to end.
+                Ok(config) => _ = reload.send(config).await,
+                Err(error) => {
+                    let error = anyhow::Error::from(error);
+                    tracing::warn!("the configuration stays as it is: {error:#}");
+                }
+            }
+        }
+    });
     let address = app.address()?;
     let mut report = report(&app, &plugins);
     let place = app.place()?;

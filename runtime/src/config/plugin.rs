@@ -301,7 +301,7 @@ mod tests {
                 .iter()
                 .map(|(variable, text)| (variable.to_string(), text.to_string()))
                 .collect();
-            Config::read(text, Path::new("test"), &environment)
+            Config::read(text, Path::new("test"), &environment, &[]).map(|read| read.1)
         };
         let missing = |environment: &[_]| read(environment).unwrap_err().to_string();
         assert_eq!(

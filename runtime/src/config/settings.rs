@@ -1,9 +1,11 @@
 //! Settings on their way to a configuration: what a file and the environment say, over the defaults.
 
+use std::collections::BTreeMap;
+
 use toml::{Table, Value};
 
 use super::given::{self, Whose};
-use super::{Config, ConfigError, ranges};
+use super::{Config, ConfigError, Flag, Source, ranges};
 
 /// A configuration with the keys of the file.
 fn to_table(config: &Config) -> Table {
@@ -11,20 +13,27 @@ fn to_table(config: &Config) -> Table {
 }
 
 /// Settings on their way to a configuration: every known key, with what was last said of it.
-pub(super) struct Settings(Table);
+pub(super) struct Settings {
+    pub(super) table: Table,
+    /// Who has said what, but for the file, of which more is known.
+    pub(super) sources: BTreeMap<Vec<String>, Source>,
+}
 
 impl Settings {
     /// The defaults.
     pub(super) fn new() -> Self {
-        Self(to_table(&Config::default()))
+        Self {
+            table: to_table(&Config::default()),
+            sources: BTreeMap::new(),
+        }
     }
 
     /// The configuration, or what does not fit.
     pub(super) fn check(&self) -> Result<Config, String> {
-        if let Some(problem) = ranges::problem(&self.0) {
+        if let Some(problem) = ranges::problem(&self.table) {
             return Err(problem);
         }
-        let config = Value::Table(self.0.clone()).try_into();
+        let config = Value::Table(self.table.clone()).try_into();
         config.map_err(|error| error.message().to_owned())
     }
 
@@ -106,7 +115,21 @@ impl Settings {
             }
             _ => Value::String(text),
         };
-        self.set(&path, value, &format!("environment variable {variable}"))
+        self.set(&path, value, &format!("environment variable {variable}"))?;
+        self.remember(&path, Source::Environment(variable.to_owned()));
+        Ok(())
+    }
+
+    /// Puts what a flag says over everything else.
+    pub(super) fn overlay_flag(&mut self, flag: &Flag) -> Result<(), ConfigError> {
+        self.set(flag.setting, flag.value.clone(), flag.name)?;
+        self.remember(flag.setting, Source::Flag(flag.name));
+        Ok(())
+    }
+
+    fn remember(&mut self, path: &str, source: Source) {
+        let parts = path.split('.').map(str::to_owned).collect();
+        self.sources.insert(parts, source);
     }
 
     /// Sets one value, and checks at once that it fits, while it is known who said it.
@@ -137,7 +160,7 @@ impl Settings {
             .map_or((path, None), |(first, rest)| (first, Some(rest)));
         rest.into_iter()
             .flat_map(|rest| rest.split('.'))
-            .try_fold(self.0.get_mut(first)?, |slot, part| slot.get_mut(part))
+            .try_fold(self.table.get_mut(first)?, |slot, part| slot.get_mut(part))
     }
 }
 

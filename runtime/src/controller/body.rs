@@ -132,7 +132,10 @@ impl ResponseBody {
         let length = response.headers().get(header::CONTENT_LENGTH);
         let left = length.and_then(|length| length.to_str().ok()?.parse().ok());
         response.map(|body| Self {
-            body: Some(Limited::new(body, plugin.limits().response_body_bytes)),
+            body: Some(Limited::new(
+                body,
+                plugin.settings().limits.response_body_bytes,
+            )),
             left,
             plugin: plugin.clone(),
             listener,
@@ -163,7 +166,7 @@ impl ResponseBody {
 
     fn warn(&self, error: &(dyn std::error::Error + 'static)) {
         if error.is::<LengthLimitError>() {
-            let limit = self.plugin.limits().response_body_bytes;
+            let limit = self.plugin.settings().limits.response_body_bytes;
             let what = format!("its response is over {limit} bytes (limits.response-body-bytes)");
             warn(&self.plugin, self.plugin.count_failure(), &what);
         } else {

@@ -6,6 +6,7 @@ mod tests;
 use std::collections::{HashMap, HashSet, hash_set};
 use std::hash::{BuildHasherDefault, Hasher};
 use std::mem::take;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use indexmap::IndexMap;
@@ -29,8 +30,8 @@ const MAX_PATH: usize = 256;
 /// The sockets and rooms behind one path.
 pub struct Namespace {
     path: String,
-    rooms_per_socket: usize,
-    rooms_per_namespace: usize,
+    rooms_per_socket: AtomicUsize,
+    rooms_per_namespace: AtomicUsize,
     account: Account,
     traffic: Arc<Traffic>,
     members: RwLock<Members>,
@@ -103,12 +104,21 @@ impl Namespace {
     pub fn new(path: String, limits: &Limits, account: Account) -> Self {
         Self {
             path,
-            rooms_per_socket: limits.rooms_per_socket,
-            rooms_per_namespace: limits.rooms_per_namespace,
+            rooms_per_socket: limits.rooms_per_socket.into(),
+            rooms_per_namespace: limits.rooms_per_namespace.into(),
             account,
             traffic: Arc::default(),
             members: RwLock::default(),
         }
+    }
+
+    /// Lets there be as many rooms from now on. Those that there are stay.
+    pub fn set_limits(&self, limits: &Limits) {
+        let relaxed = Ordering::Relaxed;
+        self.rooms_per_socket
+            .store(limits.rooms_per_socket, relaxed);
+        self.rooms_per_namespace
+            .store(limits.rooms_per_namespace, relaxed);
     }
 
     /// What the use of it is counted on.
@@ -258,9 +268,9 @@ impl Namespace {
         if known.is_some_and(|room| joined.contains(&room)) {
             return Ok(());
         }
-        if joined.len() >= self.rooms_per_socket
+        if joined.len() >= self.rooms_per_socket.load(Ordering::Relaxed)
             || (known.is_none()
-                && (members.rooms.len() >= self.rooms_per_namespace
+                && (members.rooms.len() >= self.rooms_per_namespace.load(Ordering::Relaxed)
                     || !self.account.take(Held::Rooms, 1)))
         {
             return Err(JoinError::TooMany);

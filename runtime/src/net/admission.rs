@@ -1,9 +1,10 @@
-//! How many connections there may be: in all, and from one address. Nothing is written here; who accepts asks, and holds
-//! what it gets as long as the connection lasts.
+//! How many connections there are: in all, and from one address. Nothing is written here; who accepts asks, and holds
+//! what it gets as long as the connection lasts. How many there may be, it says each time.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::net::{IpAddr, Ipv6Addr};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -16,9 +17,9 @@ use crate::metrics::{self, Metrics};
 /// of them costs no more than accepting it.
 const REFUSALS: usize = 64;
 
-/// How many connections there may be, and those that there are.
+/// The connections that there are.
 pub(super) struct Admission {
-    places: Arc<Semaphore>,
+    places: Arc<AtomicUsize>,
     refusals: Arc<Semaphore>,
     addresses: Arc<Addresses>,
     metrics: Arc<Metrics>,
@@ -34,7 +35,7 @@ pub(super) enum Ticket {
 
 /// One connection among those that there may be, until it is dropped.
 pub(super) struct Place {
-    _permit: OwnedSemaphorePermit,
+    _taken: Taken,
     /// None for one of a proxy that is trusted, which many clients share.
     _counted: Option<Counted>,
 }
@@ -68,22 +69,19 @@ pub(super) struct Held {
 }
 
 impl Admission {
-    pub(super) fn new(limits: &Limits, metrics: Arc<Metrics>) -> Self {
+    pub(super) fn new(metrics: Arc<Metrics>) -> Self {
         Self {
-            places: Arc::new(Semaphore::new(limits.connections)),
+            places: Arc::default(),
             refusals: Arc::new(Semaphore::new(REFUSALS)),
-            addresses: Arc::new(Addresses {
-                most: limits.connections_per_address,
-                open: Mutex::default(),
-            }),
+            addresses: Arc::default(),
             metrics,
         }
     }
 
     /// What a connection gets that has just come from an address, or, with none, from one that is not counted; nothing
     /// when it is to be closed as it stands.
-    pub(super) fn ticket(&self, address: Option<IpAddr>) -> Option<Ticket> {
-        let reason = match self.place(address) {
+    pub(super) fn ticket(&self, address: Option<IpAddr>, limits: &Limits) -> Option<Ticket> {
+        let reason = match self.place(address, limits) {
             Ok(place) => return Some(Ticket::Place(place)),
             Err(reason) => reason,
         };
@@ -94,11 +92,12 @@ impl Admission {
         }))
     }
 
-    fn place(&self, address: Option<IpAddr>) -> Result<Place, Reason> {
-        let permit = self.places.clone().try_acquire_owned();
+    fn place(&self, address: Option<IpAddr>, limits: &Limits) -> Result<Place, Reason> {
+        let taken = Taken::one_of(&self.places, limits.connections);
+        let counted = |address| self.count(address, limits);
         Ok(Place {
-            _permit: permit.map_err(|_| self.refused(Reason::Full))?,
-            _counted: address.map(|address| self.count(address)).transpose()?,
+            _taken: taken.ok_or_else(|| self.refused(Reason::Full))?,
+            _counted: address.map(counted).transpose()?,
         })
     }
 
@@ -106,8 +105,9 @@ impl Admission {
     ///
     /// # Errors
     /// There are as many as there may be.
-    pub(super) fn count(&self, address: IpAddr) -> Result<Counted, Reason> {
-        let counted = self.addresses.count(address);
+    pub(super) fn count(&self, address: IpAddr, limits: &Limits) -> Result<Counted, Reason> {
+        let most = limits.connections_per_address;
+        let counted = self.addresses.count(address, most);
         counted.map_err(|reason| self.refused(reason))
     }
 
@@ -120,18 +120,37 @@ impl Admission {
     }
 }
 
+/// One of so many, until it is dropped.
+struct Taken(Arc<AtomicUsize>);
+
+impl Taken {
+    /// One more; none when there are as many as there may be.
+    fn one_of(taken: &Arc<AtomicUsize>, most: usize) -> Option<Self> {
+        let relaxed = Ordering::Relaxed;
+        let more = |taken: usize| (taken < most).then_some(taken + 1);
+        let counted = taken.try_update(relaxed, relaxed, more);
+        counted.is_ok().then(|| Self(taken.clone()))
+    }
+}
+
+impl Drop for Taken {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 /// The open connections by the networks that they come from. One that has none takes no memory.
+#[derive(Default)]
 struct Addresses {
-    most: usize,
     open: Mutex<HashMap<IpAddr, usize>>,
 }
 
 impl Addresses {
-    fn count(self: &Arc<Self>, address: IpAddr) -> Result<Counted, Reason> {
+    fn count(self: &Arc<Self>, address: IpAddr, most: usize) -> Result<Counted, Reason> {
         let network = network(address);
         let mut open = self.open();
         let count = open.get(&network).copied().unwrap_or_default();
-        if count >= self.most {
+        if count >= most {
             return Err(Reason::TooMany);
         }
         open.insert(network, count + 1);
@@ -178,44 +197,69 @@ fn network(address: IpAddr) -> IpAddr {
 mod tests {
     use super::*;
 
-    fn admission(connections: usize, connections_per_address: usize) -> Admission {
+    fn admission(connections: usize, connections_per_address: usize) -> (Admission, Limits) {
         let limits = Limits {
             connections,
             connections_per_address,
             ..Limits::default()
         };
-        Admission::new(&limits, Arc::default())
+        (Admission::new(Arc::default()), limits)
     }
 
     #[test]
     fn there_are_as_many_connections_as_allowed_and_then_refusals() {
-        let admission = admission(2, 1);
-        let mut places: Vec<_> = (0..2).map(|_| admission.ticket(None)).collect();
+        let (admission, limits) = admission(2, 1);
+        let mut places: Vec<_> = (0..2).map(|_| admission.ticket(None, &limits)).collect();
         assert!(places.iter().all(|it| matches!(it, Some(Ticket::Place(_)))));
         let is_full = |it: &Option<Ticket>| matches!(it, Some(Ticket::Refusal(refusal)) if refusal.reason == Reason::Full);
-        let refusals: Vec<_> = (0..REFUSALS).map(|_| admission.ticket(None)).collect();
+        let refusals: Vec<_> = (0..REFUSALS)
+            .map(|_| admission.ticket(None, &limits))
+            .collect();
         assert!(refusals.iter().all(is_full));
-        assert!(admission.ticket(None).is_none());
+        assert!(admission.ticket(None, &limits).is_none());
         places.pop();
-        assert!(matches!(admission.ticket(None), Some(Ticket::Place(_))));
+        assert!(matches!(
+            admission.ticket(None, &limits),
+            Some(Ticket::Place(_))
+        ));
+    }
+
+    #[test]
+    fn when_there_may_be_fewer_nobody_goes_and_nobody_comes() {
+        let (admission, limits) = admission(2, 100);
+        let fewer = Limits {
+            connections: 1,
+            ..limits.clone()
+        };
+        let places = [(); 2].map(|()| admission.ticket(None, &limits));
+        let comes = || matches!(admission.ticket(None, &fewer), Some(Ticket::Place(_)));
+        assert!(!comes());
+        let [one, two] = places;
+        drop(one);
+        assert!(!comes());
+        drop(two);
+        assert!(comes());
     }
 
     #[test]
     fn one_that_is_refused_takes_no_place() {
-        let admission = admission(2, 1);
+        let (admission, limits) = admission(2, 1);
         let address = Some(IpAddr::from([192, 0, 2, 1]));
-        let _place = admission.ticket(address);
+        let _place = admission.ticket(address, &limits);
         for _ in 0..2 {
-            let ticket = admission.ticket(address);
+            let ticket = admission.ticket(address, &limits);
             assert!(matches!(ticket, Some(Ticket::Refusal(it)) if it.reason == Reason::TooMany));
         }
-        assert!(matches!(admission.ticket(None), Some(Ticket::Place(_))));
+        assert!(matches!(
+            admission.ticket(None, &limits),
+            Some(Ticket::Place(_))
+        ));
     }
 
     #[test]
     fn an_address_has_as_many_as_allowed_and_one_that_has_none_is_forgotten() {
-        let admission = admission(100, 2);
-        let count = |address: &str| admission.count(address.parse().unwrap());
+        let (admission, limits) = admission(100, 2);
+        let count = |address: &str| admission.count(address.parse().unwrap(), &limits);
         for (first, same, other) in [
             ("192.0.2.1", "::ffff:192.0.2.1", "192.0.2.2"),
             ("2001:db8::1", "2001:db8::ffff:0:0:1", "2001:db8:0:1::1"),

@@ -41,7 +41,7 @@ pub(super) struct Caller {
 impl Caller {
     /// Who sends a request with these headers from `peer`.
     pub(super) fn new(server: &Server, peer: IpAddr, held: Arc<Held>, headers: &HeaderMap) -> Self {
-        let remote = forwarded::client(&server.proxy, peer, headers);
+        let remote = forwarded::client(&server.config.load().proxy, peer, headers);
         Self {
             remote,
             forwarded: remote != peer,
@@ -85,7 +85,7 @@ pub(super) async fn answer(
     // One that is streamed has told its own time.
     if respond::is_whole(&answer) {
         // As long as a request may take, and then until the next one has come.
-        let over = Instant::now() + 2 * server.timeouts.handshake();
+        let over = Instant::now() + 2 * server.config.load().timeouts.handshake();
         cut_off.send_replace(Some(over));
     }
     Ok(answer)
@@ -113,7 +113,7 @@ async fn find(
             to_namespace(server, caller, route, request).await
         }
         (_, Some(route)) => to_controller(caller.remote, cut_off, route, request).await,
-        _ if server.dev && path == "/" && request.method() == Method::GET => {
+        _ if server.config.load().dev && path == "/" && request.method() == Method::GET => {
             respond::html(page::render(&router))
         }
         _ => respond::not_found(),

@@ -61,9 +61,10 @@ pub(super) fn upgrade(
         }
     }
     let limits = &namespace.settings().limits;
+    let config = server.config.load();
     let keepalive = server.keepalive.clone();
     let mut settings =
-        connection::Settings::new(limits, &server.timeouts, keepalive, server.metrics.clone());
+        connection::Settings::new(limits, &config.timeouts, keepalive, server.metrics.clone());
     let agreed = agree_on_compression(namespace, request.headers(), answer.headers_mut());
     let mut compressor = None;
     if let Some((Agreement { server, client }, compression)) = agreed {
@@ -73,7 +74,7 @@ pub(super) fn upgrade(
     }
     let capacity = limits.outbox_bytes;
     let policy = namespace.settings().sockets.slow_consumer;
-    let patience = server.timeouts.handshake();
+    let patience = config.timeouts.handshake();
     let namespace = namespace.clone();
     tokio::spawn(async move {
         // Until the socket has ended.

@@ -158,13 +158,14 @@ async fn serve(
 
 /// How HTTP is spoken.
 fn http(server: &Server) -> http1::Builder {
+    let config = server.config.load();
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new())
-        .header_read_timeout(server.timeouts.handshake())
-        .max_buf_size(server.request_head_bytes);
+        .header_read_timeout(config.timeouts.handshake())
+        .max_buf_size(config.limits.request_head_bytes);
     // For hyper's own number it has room on the stack, for any other it takes memory at each request.
-    if server.request_headers != HEADERS {
-        http.max_headers(server.request_headers);
+    if config.limits.request_headers != HEADERS {
+        http.max_headers(config.limits.request_headers);
     }
     http
 }

@@ -19,7 +19,7 @@ use tokio::sync::mpsc;
 use self::admission::{Admission, Counted, Reason, Ticket};
 pub use self::listener::accept;
 use self::router::Router;
-use crate::config::{Config, Proxy, Timeouts};
+use crate::config::Live;
 use crate::connection::Keepalive;
 use crate::ids::NodeId;
 use crate::metrics::Metrics;
@@ -33,31 +33,24 @@ pub struct Server {
     node: NodeId,
     router: ArcSwap<Router>,
     admission: Admission,
-    proxy: Proxy,
-    request_head_bytes: usize,
-    request_headers: usize,
-    timeouts: Timeouts,
+    config: Live,
     keepalive: Arc<Keepalive>,
     metrics: Arc<Metrics>,
-    dev: bool,
 }
 
 impl Server {
     /// A server that answers by the routes in `router`.
     #[must_use]
-    pub fn new(node: NodeId, config: &Config, router: Router) -> Self {
+    pub fn new(node: NodeId, config: impl Into<Live>, router: Router) -> Self {
         let metrics = Arc::<Metrics>::default();
+        let config = config.into();
         Self {
             node,
             router: ArcSwap::from_pointee(router),
-            admission: Admission::new(&config.limits, metrics.clone()),
-            proxy: config.proxy.clone(),
-            request_head_bytes: config.limits.request_head_bytes,
-            request_headers: config.limits.request_headers,
-            timeouts: config.timeouts.clone(),
-            keepalive: Keepalive::new(&config.timeouts),
+            admission: Admission::new(metrics.clone()),
+            keepalive: Keepalive::new(&config.load().timeouts),
+            config,
             metrics,
-            dev: config.dev,
         }
     }
 
@@ -76,18 +69,21 @@ impl Server {
     /// The address that a connection from there is counted for; none for a proxy that is trusted, whose connections are
     /// those of many.
     fn counted(&self, address: IpAddr) -> Option<IpAddr> {
-        (!self.proxy.trusts(address)).then_some(address)
+        (!self.config.load().proxy.trusts(address)).then_some(address)
     }
 
     /// What a connection gets that has just come from there; none when it is to be closed as it stands.
     fn ticket(&self, peer: IpAddr) -> Option<Ticket> {
-        self.admission.ticket(self.counted(peer))
+        let address = self.counted(peer);
+        self.admission.ticket(address, &self.config.load().limits)
     }
 
     /// Counts one more connection from an address that a proxy has said.
     fn count(&self, address: IpAddr) -> Result<Option<Counted>, Reason> {
         let address = self.counted(address);
-        address.map(|it| self.admission.count(it)).transpose()
+        let limits = &self.config.load().limits;
+        let counted = address.map(|it| self.admission.count(it, limits));
+        counted.transpose()
     }
 
     /// Answers by other routes from now on. Open sockets stay.

@@ -45,6 +45,17 @@ impl Cache {
         }
     }
 
+    /// One that keeps nothing.
+    #[must_use]
+    pub fn off(engine: &Engine) -> Self {
+        Self {
+            folder: None,
+            max_bytes: 0,
+            engine: engine.clone(),
+            engine_hash: 0,
+        }
+    }
+
     /// The component whose file has that hash, when its code is there. Blocks.
     #[must_use]
     pub fn get(&self, hash: &blake3::Hash) -> Option<Component> {

@@ -14,6 +14,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+pub(super) use self::folder::identify;
+
 use self::entry::{File, Outcome};
 pub use self::folder::place;
 use self::folder::{Scanned, folders, scan, stamp};
@@ -248,7 +250,7 @@ impl Catalog {
             return None;
         }
         let (since, before) = (known.since, known.stamp);
-        let content = Content::read(file, self.shared.config.limits.max_plugin_bytes).await;
+        let content = Content::read(file, self.shared.config.load().limits.max_plugin_bytes).await;
         if stamp(file) != before {
             // Somebody is writing it; the next look sees that.
             return None;
@@ -262,7 +264,7 @@ impl Catalog {
         }
         known.hash = content.as_ref().ok().map(|content| content.hash);
         if content.is_err() {
-            let limit = self.shared.config.limits.max_plugin_bytes;
+            let limit = self.shared.config.load().limits.max_plugin_bytes;
             known.hash = Content::hash_of(file, limit).await;
         }
         match content {

@@ -37,7 +37,7 @@ impl Plugin {
         B: Body<Data = Bytes> + Send + 'static,
         B::Error: Into<Error>,
     {
-        let deadline = Deadline::of_request(self.limits());
+        let deadline = Deadline::of_request(&self.settings().limits);
         let mut instance = Box::new(Instance::new(self, &self.generation(), deadline).await?);
         instance.arm();
         let Instance {

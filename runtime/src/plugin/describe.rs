@@ -152,8 +152,8 @@ pub(super) async fn describe(
     })
 }
 
-/// Checks a descriptor without a plugin, and returns the schedules in it. For the fuzz targets, which cannot make a
-/// component of each input.
+/// Checks a descriptor without a plugin, and returns the schedules in it. For what is said at rest, and for the fuzz
+/// targets, which cannot make a component of each input.
 ///
 /// # Errors
 /// It is one that no plugin may have.
@@ -213,7 +213,7 @@ fn mount(
         sockets: sockets.unwrap_or_else(|| {
             Arc::new(hub::Namespace::new(
                 path,
-                plugin.limits(),
+                &plugin.settings().limits,
                 plugin.account.clone(),
             ))
         }),
@@ -238,6 +238,15 @@ fn mount_controller(
 /// A controller that says nothing of itself, as one of another origin, is found at its file's name.
 fn mount_by_name(plugin: &Plugin) -> Result<ControllerDescriptor, Refusal> {
     let name = &plugin.id.name;
+    Ok(ControllerDescriptor {
+        mount: mount_of(plugin, &path_by_name(name)?),
+        name: name.clone(),
+        middlewares: Vec::new(),
+    })
+}
+
+/// The path of a controller that says nothing of itself.
+pub(super) fn path_by_name(name: &str) -> Result<String, Refusal> {
     let path = format!("/{name}");
     if let Some(problem) = hub::Namespace::path_problem(&path) {
         return Err(Refusal::Name(format!(
@@ -245,11 +254,7 @@ fn mount_by_name(plugin: &Plugin) -> Result<ControllerDescriptor, Refusal> {
         )));
     }
     check_name("the name of a controller", name)?;
-    Ok(ControllerDescriptor {
-        mount: mount_of(plugin, &path),
-        name: name.clone(),
-        middlewares: Vec::new(),
-    })
+    Ok(path)
 }
 
 fn below_tenant(plugin: &Plugin, path: &str) -> String {

@@ -28,21 +28,8 @@ use crate::quota::Tenants;
 /// # Errors
 /// The address space for `limits.instances` instances cannot be reserved.
 pub fn new(limits: &Limits, tenants: Arc<Tenants>) -> Result<Engine> {
-    // As much of everything as all instances together may have, so that none finds another's part used up.
-    let mut pool = PoolingAllocationConfig::new();
-    pool.total_component_instances(limits.instances)
-        .total_core_instances(limits.instances.saturating_mul(limiter::CORE_INSTANCES))
-        .total_memories(limits.instances.saturating_mul(limiter::MEMORIES))
-        .total_tables(limits.instances.saturating_mul(limiter::TABLES))
-        .total_stacks(limits.instances)
-        .max_core_instances_per_component(limiter::CORE_INSTANCES)
-        .max_memories_per_component(limiter::MEMORIES)
-        .max_tables_per_component(limiter::TABLES)
-        .max_memory_size(limits.instance_memory_bytes)
-        .table_elements(limiter::TABLE_ELEMENTS);
-    let mut config = config();
-    config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
-    let engine = Engine::new(&config).map_err(anyhow::Error::from).context(
+    let engine = pooling(limits, limits.instances).map_err(anyhow::Error::from);
+    let engine = engine.context(
         "cannot set up the sandbox; each instance reserves 4 GiB of address space, so that a smaller \
          `limits.instances` may help",
     )?;
@@ -67,7 +54,34 @@ pub fn new(limits: &Limits, tenants: Arc<Tenants>) -> Result<Engine> {
     Ok(engine)
 }
 
-/// An engine that makes the same code as the one above, and runs none.
+/// An engine that takes and refuses the same code as the one above, and has room to run none.
+///
+/// # Errors
+/// The address space for one instance cannot be reserved.
+pub fn for_checking(limits: &Limits) -> wasmtime::Result<Engine> {
+    pooling(limits, 1)
+}
+
+/// An engine with room for so many instances.
+fn pooling(limits: &Limits, instances: u32) -> wasmtime::Result<Engine> {
+    // As much of everything as all instances together may have, so that none finds another's part used up.
+    let mut pool = PoolingAllocationConfig::new();
+    pool.total_component_instances(instances)
+        .total_core_instances(instances.saturating_mul(limiter::CORE_INSTANCES))
+        .total_memories(instances.saturating_mul(limiter::MEMORIES))
+        .total_tables(instances.saturating_mul(limiter::TABLES))
+        .total_stacks(instances)
+        .max_core_instances_per_component(limiter::CORE_INSTANCES)
+        .max_memories_per_component(limiter::MEMORIES)
+        .max_tables_per_component(limiter::TABLES)
+        .max_memory_size(limits.instance_memory_bytes)
+        .table_elements(limiter::TABLE_ELEMENTS);
+    let mut config = config();
+    config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
+    Engine::new(&config)
+}
+
+/// An engine that makes the same code as the ones above, and runs none.
 ///
 /// # Errors
 /// There is no compiler for this machine.

@@ -128,7 +128,7 @@ impl Plugin {
         if new.code.service.is_none() {
             return Ok((turn, None));
         }
-        let deadline = Deadline::of_job(self.limits());
+        let deadline = Deadline::of_job(&self.settings().limits);
         let instance = Instance::new(self, new, deadline).await;
         let mut instance = Box::new(instance.map_err(ReplaceError::Start)?);
         let started = service::call(&mut instance, Job::Start).await;

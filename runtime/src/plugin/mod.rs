@@ -9,6 +9,7 @@ pub mod catalog;
 pub mod describe;
 pub mod engine;
 pub mod host;
+pub mod inspect;
 pub mod load;
 pub mod metadata;
 pub mod network;
@@ -28,6 +29,7 @@ mod service;
 mod state;
 mod surroundings;
 pub mod tally;
+mod terms;
 mod watch;
 
 use std::pin::pin;
@@ -59,9 +61,10 @@ pub use self::sandbox::Overrun;
 pub use self::service::Job;
 pub use self::surroundings::Surroundings;
 use self::tally::{Call, Tally};
+use self::terms::Terms;
 use crate::backplane::Backplane;
 use crate::clock::Clock;
-use crate::config::{Config, Limits, PluginSettings};
+use crate::config::{Live, PluginSettings};
 use crate::hub::Socket;
 use crate::ids::PluginId;
 use crate::message::{CloseEvent, Message};
@@ -94,7 +97,7 @@ pub struct Shared {
     /// How many more requests all controllers together can take on: half of the instances, so that clients of controllers
     /// leave the rest to namespaces, middlewares and services.
     requests: Arc<Semaphore>,
-    config: Config,
+    config: Live,
 }
 
 impl Shared {
@@ -103,10 +106,12 @@ impl Shared {
     /// # Errors
     /// The engine cannot be set up, see [`engine::new`].
     pub fn new(
-        config: &Config,
+        config: impl Into<Live>,
         surroundings: Surroundings,
         ulak: Arc<Ulak>,
     ) -> anyhow::Result<Arc<Self>> {
+        let live = config.into();
+        let config = live.load();
         let Surroundings {
             compiler,
             clock,
@@ -126,7 +131,7 @@ impl Shared {
             cache: Cache::new(&config.cache, config.limits.cache_bytes, &engine),
             compiler,
             codes: Codes::default(),
-            quarantine: Rules::from(config),
+            quarantine: Rules::from(&**config),
             tenants,
             clock,
             network,
@@ -134,7 +139,7 @@ impl Shared {
             ulak,
             stores: Stores::new(&config.store, limits),
             requests: Arc::new(Semaphore::new((config.limits.instances / 2).max(1) as usize)),
-            config: config.clone(),
+            config: live.clone(),
             engine,
         }))
     }
@@ -152,7 +157,7 @@ pub struct Plugin {
     /// What serves now.
     generation: ArcSwap<Generation>,
     /// What the configuration gives to it.
-    settings: Arc<PluginSettings>,
+    terms: ArcSwap<Terms>,
     /// What its use of what all share is counted on.
     account: Account,
     log: Arc<PluginLog>,
@@ -162,12 +167,8 @@ pub struct Plugin {
     events: Place<Box<Instance>>,
     /// The instance for the jobs of a service.
     jobs: Place<Box<Instance>>,
-    /// How many requests its controller can take on at the moment.
-    requests: Arc<Semaphore>,
     /// How many more requests may wait for what it decides.
     decisions: Arc<Semaphore>,
-    /// How many more requests to other hosts it may have under way.
-    outgoing: Arc<Semaphore>,
     failures: AtomicU64,
     tally: Arc<Tally>,
     quarantine: Quarantine,
@@ -244,8 +245,9 @@ impl Plugin {
     /// A plugin that has not said yet what it is.
     fn new(id: PluginId, shared: &Arc<Shared>, generation: Generation) -> Self {
         let tenant = id.tenant.as_deref();
-        let settings = shared.config.terms(tenant, &id.key());
-        let quotas = shared.config.tenant_quotas(tenant);
+        let config = shared.config.load();
+        let settings = config.terms(tenant, &id.key());
+        let quotas = config.tenant_quotas(tenant);
         let account = shared.tenants.account(tenant, &quotas, &settings.quotas);
         Self {
             generation: ArcSwap::from_pointee(generation),
@@ -255,10 +257,8 @@ impl Plugin {
             shared: shared.clone(),
             events: Place::new(),
             jobs: Place::new(),
-            requests: Arc::new(Semaphore::new(settings.limits.requests)),
             decisions: Arc::new(Semaphore::new(DECISIONS)),
-            outgoing: Arc::new(Semaphore::new(settings.limits.outgoing_requests)),
-            settings: Arc::new(settings),
+            terms: ArcSwap::from_pointee(Terms::new(settings)),
             failures: AtomicU64::new(0),
             quarantine: Quarantine::new(shared.quarantine, shared.clock.clone()),
             tally: Arc::default(),
@@ -334,9 +334,10 @@ impl Plugin {
     /// Whether a call into it is under way. Those that wait for the end of its quarantine are not.
     #[must_use]
     pub fn is_at_work(&self) -> bool {
+        let terms = self.terms.load();
         self.events.is_taken()
             || self.jobs.is_taken()
-            || self.requests.available_permits() < self.limits().requests
+            || terms.requests.available_permits() < terms.settings.limits.requests
     }
 
     /// What its use of what all share is counted on.
@@ -361,19 +362,13 @@ impl Plugin {
 
     /// What the configuration gives to it.
     #[must_use]
-    pub fn settings(&self) -> &Arc<PluginSettings> {
-        &self.settings
-    }
-
-    /// What it may use.
-    #[must_use]
-    pub fn limits(&self) -> &Limits {
-        &self.settings.limits
+    pub fn settings(&self) -> Arc<PluginSettings> {
+        self.terms.load().settings.clone()
     }
 
     /// Bytes that it may hand over in one call of a host function: a whole message and some small change.
     fn hostcall_fuel(&self) -> usize {
-        self.limits().max_message_bytes + (1 << 20)
+        self.terms.load().settings.limits.max_message_bytes + (1 << 20)
     }
 
     /// The right to take on one request, for as long as it is held; none when its controller, or all of them together,
@@ -384,7 +379,8 @@ impl Plugin {
         if self.account.exhausted(Spent::HostCalls).is_some() {
             return None;
         }
-        let own = self.requests.clone().try_acquire_owned().ok()?;
+        let own = self.terms.load().requests.clone();
+        let own = own.try_acquire_owned().ok()?;
         let shared = self.shared.requests.clone().try_acquire_owned().ok()?;
         Some([own, shared])
     }
@@ -397,7 +393,7 @@ impl Plugin {
     }
 
     fn event_deadline(&self) -> Deadline {
-        Deadline::of_event(self.limits())
+        Deadline::of_event(&self.terms.load().settings.limits)
     }
 
     /// Whether its namespace wants to know of [`Event::Drained`].

@@ -36,7 +36,7 @@ impl Plugin {
             (Some(instance), _) => instance,
             (None, Job::Stop) => return Ok(()),
             (None, Job::Start | Job::Schedule(_)) => {
-                let deadline = Deadline::of_job(self.limits());
+                let deadline = Deadline::of_job(&self.settings().limits);
                 let mut instance =
                     Box::new(Instance::new(self, &self.generation(), deadline).await?);
                 call(&mut instance, Job::Start).await??;

@@ -3,20 +3,20 @@
 use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::time::timeout;
 
 use super::proxy::{HeaderError, read_header};
 use super::{Tls, TlsError, Transport};
-use crate::config::{Config, Proxy};
+use crate::config::Live;
 
 /// What connections pass.
 pub struct Entrance {
-    /// The proxies that say whose connection it is; none when no connection begins with that.
-    proxy: Option<Proxy>,
+    /// None: all are let in as they come.
+    config: Option<Live>,
+    /// Whether a proxy says first whose connection it is.
+    proxied: bool,
     tls: Option<Arc<Tls>>,
-    patience: Duration,
 }
 
 /// Why a connection is dropped before anything is said on it. It is the peer's fault each time.
@@ -41,14 +41,15 @@ impl Entrance {
     ///
     /// # Errors
     /// The certificate or its key cannot be used.
-    pub fn new(config: &Config) -> Result<Self, TlsError> {
+    pub fn new(live: &Live) -> Result<Self, TlsError> {
+        let config = live.load();
         let settle = config.timeouts.settle();
         let files = config.tls.files();
         let tls = files.map(|(certificate, key)| Tls::new(certificate, key, settle));
         Ok(Self {
-            proxy: Some(&config.proxy).filter(|it| it.protocol).cloned(),
+            config: Some(live.clone()),
+            proxied: config.proxy.protocol,
             tls: tls.transpose()?.map(Arc::new),
-            patience: config.timeouts.handshake(),
         })
     }
 
@@ -56,9 +57,9 @@ impl Entrance {
     #[must_use]
     pub const fn open() -> Self {
         Self {
-            proxy: None,
+            config: None,
+            proxied: false,
             tls: None,
-            patience: Duration::MAX,
         }
     }
 
@@ -77,12 +78,21 @@ impl Entrance {
         stream: Transport,
         peer: IpAddr,
     ) -> Result<(Transport, IpAddr), Refused> {
-        if self.proxy.is_none() && self.tls.is_none() {
+        let Some(config) = self
+            .config
+            .as_ref()
+            .filter(|_| self.proxied || self.tls.is_some())
+        else {
             return Ok((stream, peer));
+        };
+        let patience = config.load().timeouts.handshake();
+        // Anybody else could claim to be anyone.
+        if self.proxied && !config.load().proxy.trusts(peer) {
+            return Err(Refused::Stranger);
         }
         // Boxed, because it is large, and gone soon.
         let admitted = Box::pin(self.check(stream, peer));
-        let admitted = timeout(self.patience, admitted).await;
+        let admitted = timeout(patience, admitted).await;
         admitted.map_err(|_| Refused::TooSlow)?
     }
 
@@ -92,11 +102,7 @@ impl Entrance {
         peer: IpAddr,
     ) -> Result<(Transport, IpAddr), Refused> {
         let mut client = peer;
-        if let Some(proxy) = &self.proxy {
-            // Anybody else could claim to be anyone.
-            if !proxy.trusts(peer) {
-                return Err(Refused::Stranger);
-            }
+        if self.proxied {
             let named = read_header(&mut stream).await?;
             client = named.map_or(peer, |it| it.to_canonical());
         }

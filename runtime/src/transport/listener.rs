@@ -9,7 +9,7 @@ use tokio::net::TcpListener;
 
 use super::unix::Bound;
 use super::{Entrance, Refused, Tls, TlsError, Transport};
-use crate::config::{Config, Listen};
+use crate::config::{Listen, Live};
 
 /// Who may connect to the Unix socket that is served on: the server's user, and its group, to which a proxy can belong.
 const MODE: u32 = 0o660;
@@ -47,14 +47,15 @@ impl Listener {
     ///
     /// # Errors
     /// See [`ListenError`].
-    pub async fn bind(config: &Config) -> Result<Self, ListenError> {
+    pub async fn bind(config: &Live) -> Result<Self, ListenError> {
         let entrance = Entrance::new(config)?;
-        let socket = match &config.listen {
+        let listen = config.load().listen.clone();
+        let socket = match &listen {
             Listen::Tcp(address) => TcpListener::bind(address).await.map(Socket::Tcp),
             Listen::Unix(_) if entrance.tls().is_some() => return Err(ListenError::EncryptedUnix),
             Listen::Unix(path) => Bound::new(path, MODE).await.map(Socket::Unix),
         };
-        let unavailable = |error| ListenError::Unavailable(config.listen.clone(), error);
+        let unavailable = |error| ListenError::Unavailable(listen.clone(), error);
         Ok(Self {
             socket: socket.map_err(unavailable)?,
             entrance: Arc::new(entrance),

@@ -95,7 +95,8 @@ fn entries(folder: &Path) -> std::io::Result<Vec<PathBuf>> {
     Ok(paths)
 }
 
-fn identify(tenant: Option<&Path>, file: &Path) -> Result<PluginId, Refusal> {
+/// The plugin that a file is, by its name.
+pub(in super::super) fn identify(tenant: Option<&Path>, file: &Path) -> Result<PluginId, Refusal> {
     let tenant = tenant.map(|folder| {
         folder
             .file_name()

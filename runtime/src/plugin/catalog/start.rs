@@ -21,7 +21,7 @@ impl Catalog {
     /// # Errors
     /// The folder cannot be read.
     pub async fn open(shared: Arc<Shared>) -> anyhow::Result<Self> {
-        let config = &shared.config;
+        let config = shared.config.load_full();
         let folder = config.plugins.clone();
         let start = config.timeouts.start();
         let mut catalog = Self {

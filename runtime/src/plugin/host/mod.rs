@@ -83,7 +83,8 @@ impl HostState {
         deadline: Deadline,
         instance: Hold,
     ) -> Self {
-        let limits = plugin.limits();
+        let settings = plugin.settings();
+        let limits = &settings.limits;
         let mut table = ResourceTable::new();
         table.set_max_capacity(WASI_HANDLES);
         let wasi = WasiCtx::builder()
@@ -102,7 +103,7 @@ impl HostState {
             host_calls: HostCalls::new(limits.host_calls, plugin.account.clone()),
             account: plugin.account.clone(),
             _instance: instance,
-            settings: plugin.settings.clone(),
+            settings: settings.clone(),
             broker: Broker::new(plugin),
             buckets: Buckets::new(limits.handles),
             outgoing: Outgoing::new(plugin),

@@ -34,8 +34,8 @@ impl Outgoing {
         Self {
             plugin: plugin.id.clone(),
             log: plugin.log.clone(),
-            settings: plugin.settings.clone(),
-            free: plugin.outgoing.clone(),
+            settings: plugin.settings(),
+            free: plugin.terms.load().outgoing.clone(),
             network: plugin.shared.network.clone(),
         }
     }

@@ -37,7 +37,7 @@ impl Broker {
     pub(super) fn new(plugin: &Plugin) -> Self {
         Self {
             sender: plugin.sender.clone(),
-            settings: plugin.settings.clone(),
+            settings: plugin.settings(),
             account: plugin.account.clone(),
         }
     }

@@ -1,0 +1,25 @@
+//! Keeps notes by their names: `PUT /crate-name/NAME` with `{"text":"..."}`, and `GET /crate-name/NAME`.
+
+use tulpar::prelude::*;
+
+#[derive(Default)]
+struct CrateName;
+
+#[tulpar::controller("/crate-name")]
+impl CrateName {
+    #[get("/{note}")]
+    fn read(&self, request: &Request) -> Result<Json<Value>> {
+        let note = kv::open("crate-name")?.get_json(request.param("note")?)?;
+        let note = note.ok_or_else(|| Error::status(404, "There is no such note"))?;
+        Ok(Json(note))
+    }
+
+    #[put("/{note}")]
+    fn write(&mut self, request: &Request) -> Result<()> {
+        let note: Value = request.json()?;
+        if !note["text"].is_string() {
+            return Err(Error::status(422, "A note has a text"));
+        }
+        kv::open("crate-name")?.set_json(request.param("note")?, &note)
+    }
+}

@@ -1,0 +1,108 @@
+//! SIGHUP: another configuration, while the server runs and sockets are open.
+
+use std::fs;
+
+use tulpar_tests::{Connect, Server, Signal, call, connect, eventually, get, json};
+
+/// Writes the server's configuration anew, has it read, and waits until the log says one time more what has come of it.
+async fn reload_and(server: &Server, toml: &str, said: &str) {
+    let before = server.stderr.with(said).len();
+    fs::write(server.folder().join("tulpar.toml"), toml).expect("the file can be written");
+    server.signal(Signal::HUP);
+    eventually(said, async || {
+        (server.stderr.with(said).len() > before).then_some(())
+    })
+    .await;
+}
+
+async fn reload(server: &Server, toml: &str) {
+    reload_and(server, toml, "the configuration has been read again").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_plugin_is_given_changes_with_its_sockets_open() {
+    let server = Server::with(&["commander", "desk", "echo"])
+        .config(
+            "[plugin.desk.config]\ncolour = 'red'\n[plugin.commander.limits]\nrooms-per-socket = 1",
+        )
+        .start();
+    let mut client = connect(server.url("/commander")).await;
+    let mut other = connect(server.url("/echo")).await;
+    let colour = async || call(&server, "/desk", json!({ "config": "colour" })).await;
+    let subscribe = |room: &str| json!({ "do": "subscribe", "room": room });
+    assert_eq!(colour().await, "red");
+    assert_eq!(client.ask(subscribe("a")).await, "done");
+    assert_ne!(client.ask(subscribe("b")).await, "done");
+    reload(
+        &server,
+        "[plugin.desk.config]\ncolour = 'blue'\n[plugin.commander.limits]\nrooms-per-socket = 2",
+    )
+    .await;
+    server.log_line(&["commander.wasm begins anew with other settings"]);
+    assert_eq!(colour().await, "blue");
+    // The same socket, in the room that it was in.
+    assert_eq!(client.ask(subscribe("b")).await, "done");
+    assert_eq!(
+        client.ask(json!({ "do": "rooms" })).await,
+        json!(["a", "b"])
+    );
+    other.send("still here").await;
+    assert_eq!(other.recv_text().await, "still here");
+    assert_eq!(server.stderr.with("echo.wasm begins anew"), [""; 0]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn limits_and_origins_hold_for_whoever_comes_next() {
+    let server = Server::with(&["echo"])
+        .config("[limits]\nmax-message-bytes = 10")
+        .start();
+    let mut before = connect(server.url("/echo")).await;
+    before.send("a").await;
+    assert_eq!(before.recv_text().await, "a");
+    reload(
+        &server,
+        "dev = true\n[limits]\nmax-message-bytes = 20\nconnections = 2\n[sockets]\norigins = ['https://a']",
+    )
+    .await;
+    let after = Connect::to(server.url("/echo")).header("Origin", "https://a");
+    let mut after = after.open().await;
+    after.send("x".repeat(20)).await;
+    assert_eq!(after.recv_text().await, "x".repeat(20));
+    // There are two now.
+    assert_eq!(get(server.address(), "/").await.status, 503);
+    before.send("x".repeat(11)).await;
+    assert_eq!(before.expect_close().await.0, 1009);
+    drop(before);
+    eventually("the page for development", async || {
+        (get(server.address(), "/").await.status == 200).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_needs_a_restart_is_named_and_what_is_wrong_changes_nothing() {
+    let toml = "[limits]\nmax-message-bytes = 10";
+    let server = Server::with(&["echo"]).config(toml).start();
+    for wrong in [
+        "[limits]\nmax-message-bytes = 'many'",
+        "[limits]\nmax-message-byte = 30",
+        "[limits]\nmax-message-bytes = 30\n[tls]\nkey = 'k'",
+        "no TOML",
+    ] {
+        reload_and(&server, wrong, "the configuration stays as it is").await;
+    }
+    let mut client = connect(server.url("/echo")).await;
+    client.send("x".repeat(11)).await;
+    assert_eq!(client.expect_close().await.0, 1009);
+    reload(
+        &server,
+        "[limits]\nmax-message-bytes = 12\ninstances = 7\n[quotas]\nrooms = 3",
+    )
+    .await;
+    for setting in ["limits.instances", "quotas"] {
+        server.log_line(&[&format!("{setting} has changed: needs a restart")]);
+    }
+    let mut client = connect(server.url("/echo")).await;
+    client.send("x".repeat(12)).await;
+    assert_eq!(client.recv_text().await, "x".repeat(12));
+}
