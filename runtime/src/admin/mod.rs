@@ -10,6 +10,7 @@ mod guard;
 mod info;
 mod listener;
 mod listing;
+mod numbers;
 mod overview;
 mod page;
 mod routes;

@@ -9,6 +9,7 @@ use tokio::sync::oneshot;
 use super::answer::{Answer, Refused, answer as whole, error, json, order, outcome};
 use super::guard::Guard;
 use super::listing::{self, Query};
+use super::numbers::Plugins;
 use super::{Admin, Command, Order, page, sockets, upload};
 use crate::metrics;
 use crate::plugin::host::one_line;
@@ -38,7 +39,9 @@ pub(super) async fn answer(
             json(status, &serde_json::json!({ "ready": ready }))
         }
         (&Method::GET, "/metrics") => {
-            let metrics = admin.metrics.render(admin.is_ready(), &admin.plugins());
+            let metrics = admin
+                .metrics
+                .render(admin.is_ready(), Plugins(admin.plugins()));
             whole(StatusCode::OK, metrics::MEDIA_TYPE, metrics)
         }
         (&Method::GET, "/api/overview") => json(StatusCode::OK, &admin.overview()),

@@ -1,13 +1,13 @@
 //! What the server counts, for a monitoring system to read: each number has its name and its meaning here.
 //!
-//! What is the whole server's is counted here, what is a plugin's where it happens: `tulpar plugins list --json` and
-//! [`plugins`] tell it.
+//! What is the whole server's is counted here, what is a plugin's where it happens; the operator's list of plugins has
+//! that, and is told with the rest.
 
-mod plugins;
 mod process;
 
 use std::fmt;
 
+use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder, text};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -15,9 +15,7 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 
-use self::plugins::Plugins;
 use self::process::Process;
-use crate::admin::PluginInfo;
 
 /// The media type of what [`Metrics::render`] gives.
 pub const MEDIA_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -215,9 +213,9 @@ impl Metrics {
         self.held_back.inc();
     }
 
-    /// All numbers, as OpenMetrics text, with those of these plugins.
+    /// All numbers, as OpenMetrics text, with those that somebody else has.
     #[must_use]
-    pub fn render(&self, ready: bool, plugins: &[PluginInfo]) -> String {
+    pub fn render(&self, ready: bool, others: impl Collector) -> String {
         let mut now = Registry::with_prefix(PREFIX);
         let gauge = ConstGauge::new(u64::from(ready));
         now.register(
@@ -225,7 +223,7 @@ impl Metrics {
             "Whether connections should be sent here: 1, or 0",
             gauge,
         );
-        now.register_collector(Box::new(Plugins(plugins.to_vec())));
+        now.register_collector(Box::new(others));
         let mut all = String::new();
         // Writing to a String does not fail.
         let _ = text::encode_registry(&mut all, &self.registry)
@@ -251,7 +249,7 @@ mod tests {
         metrics.refused(Refusal::Origin);
         metrics.lost(Loss::Slow);
         metrics.lost(Loss::Slow);
-        let text = metrics.render(true, &[]);
+        let text = metrics.render(true, Process::new());
         for line in [
             "tulpar_refused_total{reason=\"origin\"} 1",
             "tulpar_refused_total{reason=\"full\"} 0",

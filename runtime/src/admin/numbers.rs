@@ -7,7 +7,7 @@ use prometheus_client::encoding::{DescriptorEncoder, NoLabelSet};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Unit;
 
-use crate::admin::{PluginInfo, Status};
+use super::{PluginInfo, Status};
 use crate::config::ROOT;
 
 /// Plugins that have numbers of their own here. Each has some dozens of series, and a monitoring system keeps all that it has
@@ -284,8 +284,8 @@ impl Collector for Plugins {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Metrics;
     use super::*;
+    use crate::metrics::Metrics;
 
     fn plugin(name: &str) -> PluginInfo {
         let info = serde_json::json!({
@@ -301,7 +301,7 @@ mod tests {
 
     #[test]
     fn each_plugin_has_its_numbers_under_its_tenant_and_its_name() {
-        let text = Metrics::new().render(true, &[plugin("chat"), plugin("acme/chat")]);
+        let text = Metrics::new().render(true, Plugins(vec![plugin("chat"), plugin("acme/chat")]));
         for line in [
             "tulpar_plugin_generation{tenant=\"@root\",plugin=\"chat\"} 2",
             "tulpar_messages_received_total{tenant=\"acme\",plugin=\"chat\"} 4",
@@ -320,7 +320,7 @@ mod tests {
     #[test]
     fn there_is_a_bound_to_how_many_have() {
         let plugins: Vec<_> = (0..=MOST).map(|n| plugin(&format!("p{n}"))).collect();
-        let text = Metrics::new().render(true, &plugins);
+        let text = Metrics::new().render(true, Plugins(plugins));
         let series = |name: &str| text.lines().filter(|it| it.starts_with(name)).count();
         assert_eq!(series("tulpar_plugin_serving{"), MOST);
         assert!(text.contains("tulpar_plugins_without_metrics 1\n"));
