@@ -17,16 +17,14 @@ use tokio::time::{Instant, interval, sleep, timeout_at};
 
 use self::serving::{Serving, close};
 use crate::admin::{self, About, Admin, Command, Door};
-use crate::backplane::{Backplane, Local};
 use crate::config::{Config, Listen};
 use crate::hub::Socket;
 use crate::ids::NodeId;
 use crate::net::router::Router;
 use crate::net::{self, Server};
-use crate::plugin::Shared;
 use crate::plugin::catalog::Catalog;
-use crate::plugin::compile::Compiler;
 use crate::plugin::host::one_line;
+use crate::plugin::{Shared, Surroundings};
 use crate::transport::{Listener, Tls};
 use crate::ulak::Ulak;
 
@@ -80,6 +78,15 @@ impl App {
     /// An address cannot be had, the plugins folder cannot be read, or the sandbox cannot be set up. A plugin that
     /// cannot be served is no error; see [`App::catalog`].
     pub async fn new(config: Config) -> Result<Self> {
+        let surroundings = Surroundings::of_this_machine(&config.limits);
+        Self::amid(config, surroundings).await
+    }
+
+    /// The same with other surroundings of its plugins than this machine's.
+    ///
+    /// # Errors
+    /// See [`App::new`].
+    pub async fn amid(config: Config, surroundings: Surroundings) -> Result<Self> {
         let started = std::time::Instant::now();
         let listener = Listener::bind(&config).await?;
         let page = admin::Address::bind(&config).await;
@@ -87,10 +94,9 @@ impl App {
             Some(address) => format!("cannot listen on {address} (admin.listen)"),
             None => "cannot listen for the live page".to_owned(),
         })?;
-        let backplane: Arc<dyn Backplane> = Arc::new(Local);
-        let ulak = Arc::new(Ulak::new(backplane.clone(), config.ulak.all_tenants));
-        let compiler = Compiler::in_child(&config.limits);
-        let shared = Shared::new(&config, compiler, backplane, ulak.clone())?;
+        let backplane = surroundings.backplane.clone();
+        let ulak = Arc::new(Ulak::new(backplane, config.ulak.all_tenants));
+        let shared = Shared::new(&config, surroundings, ulak.clone())?;
         let catalog = Catalog::open(shared).await?;
         let node = NodeId::random().context("the operating system has no randomness to give")?;
         let server = Arc::new(Server::new(node, &config, Router::default()));
@@ -116,6 +122,18 @@ impl App {
     #[must_use]
     pub fn catalog(&self) -> &Catalog {
         &self.catalog
+    }
+
+    /// What knows of the plugins, also when they have changed.
+    #[must_use]
+    pub fn admin(&self) -> &Arc<Admin> {
+        &self.serving.admin
+    }
+
+    /// What answers requests, also by other routes.
+    #[must_use]
+    pub fn server(&self) -> &Arc<Server> {
+        &self.serving.server
     }
 
     /// What is served where.

@@ -7,9 +7,9 @@ use chrono::{DateTime, TimeDelta, Utc};
 use croner::Cron;
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
-use tokio::time::{Instant, sleep};
 use tracing::Instrument;
 
+use crate::clock::Clock;
 use crate::hub;
 use crate::plugin::describe::{Schedule, ServiceDescriptor, Timing};
 use crate::plugin::{Job, Plugin};
@@ -167,13 +167,14 @@ impl Runner {
 
 /// Keeps a schedule until the service ends: one run at a time, and none for a time that came while another one ran.
 async fn keep(runner: Arc<Runner>, schedule: Schedule, mut stage: watch::Receiver<Stage>) {
-    let begun = Instant::now();
-    let mut last = Utc::now();
+    let clock = &**runner.plugin.clock();
+    let begun = clock.now();
+    let mut last = time(clock);
     loop {
         let due = async {
             match &schedule.timing {
-                Timing::Every(every) => sleep(left(begun.elapsed(), *every)).await,
-                Timing::Cron { cron, .. } => wait_for(cron, &mut last).await,
+                Timing::Every(every) => clock.sleep(left(clock.now() - begun, *every)).await,
+                Timing::Cron { cron, .. } => wait_for(clock, cron, &mut last).await,
             }
         };
         tokio::select! {
@@ -184,7 +185,7 @@ async fn keep(runner: Arc<Runner>, schedule: Schedule, mut stage: watch::Receive
         runner
             .run(&schedule.name, Job::Schedule(&schedule.name))
             .await;
-        last = Utc::now();
+        last = time(clock);
     }
 }
 
@@ -195,14 +196,18 @@ fn left(passed: Duration, every: Duration) -> Duration {
 }
 
 /// Waits for the next time of a cron expression after `last`, by a clock that may be set meanwhile.
-async fn wait_for(cron: &Cron, last: &mut DateTime<Utc>) {
+async fn wait_for(clock: &dyn Clock, cron: &Cron, last: &mut DateTime<Utc>) {
     loop {
-        match look(cron, last, Utc::now()) {
+        match look(cron, last, time(clock)) {
             Look::Due => return,
-            Look::Later(left) => sleep(left).await,
+            Look::Later(left) => clock.sleep(left).await,
             Look::Never => std::future::pending().await,
         }
     }
+}
+
+fn time(clock: &dyn Clock) -> DateTime<Utc> {
+    clock.time().into()
 }
 
 /// What a look at the clock tells of a cron expression.

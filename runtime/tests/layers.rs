@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 /// From the bottom to the top. Modules on one line may not import each other.
 const LAYERS: &[&[&str]] = &[
-    &["ids", "message", "config", "metrics"],
+    &["clock", "ids", "message", "config", "metrics"],
     &["deflate", "quota"],
     &["hub", "store"],
     &["backplane", "transport"],

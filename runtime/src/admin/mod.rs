@@ -157,6 +157,13 @@ impl Admin {
         self.plugins.store(Arc::new(known));
     }
 
+    /// What is served of the plugins now.
+    #[must_use]
+    pub fn loaded(&self) -> Vec<Arc<Loaded>> {
+        let known = self.plugins.load();
+        known.iter().filter_map(|it| it.loaded.clone()).collect()
+    }
+
     /// The plugins as they are now.
     #[must_use]
     pub fn plugins(&self) -> Vec<PluginInfo> {

@@ -90,7 +90,7 @@ impl Frame {
 
     /// The opcode and the payload of the frame of a message; none when it is another, or compressed.
     #[must_use]
-    pub(super) fn uncompressed(&self) -> Option<(u8, &[u8])> {
+    pub fn uncompressed(&self) -> Option<(u8, &[u8])> {
         let &[first, length, ref rest @ ..] = &*self.0 else {
             return None;
         };

@@ -11,6 +11,7 @@ pub mod engine;
 pub mod host;
 pub mod load;
 pub mod metadata;
+pub mod network;
 
 mod bindings;
 mod cache;
@@ -25,13 +26,14 @@ mod quarantine;
 mod sandbox;
 mod service;
 mod state;
+mod surroundings;
 pub mod tally;
 mod watch;
 
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use hyper::http::{HeaderMap, StatusCode};
@@ -49,13 +51,16 @@ pub use self::generation::{Generation, ReplaceError};
 use self::host::{ContextHandle, HostState, RequestContext};
 use self::instance::{Entry, Guest, Instance};
 use self::log::PluginLog;
+use self::network::Network;
 use self::place::Place;
 use self::quarantine::{Quarantine, Rules};
 use self::sandbox::Deadline;
 pub use self::sandbox::Overrun;
 pub use self::service::Job;
+pub use self::surroundings::Surroundings;
 use self::tally::{Call, Tally};
 use crate::backplane::Backplane;
+use crate::clock::Clock;
 use crate::config::{Config, Limits, PluginSettings};
 use crate::hub::Socket;
 use crate::ids::PluginId;
@@ -81,6 +86,8 @@ pub struct Shared {
     codes: Codes,
     quarantine: Rules,
     tenants: Arc<Tenants>,
+    clock: Arc<dyn Clock>,
+    network: Arc<dyn Network>,
     backplane: Arc<dyn Backplane>,
     ulak: Arc<Ulak>,
     stores: Stores,
@@ -97,10 +104,15 @@ impl Shared {
     /// The engine cannot be set up, see [`engine::new`].
     pub fn new(
         config: &Config,
-        compiler: Compiler,
-        backplane: Arc<dyn Backplane>,
+        surroundings: Surroundings,
         ulak: Arc<Ulak>,
     ) -> anyhow::Result<Arc<Self>> {
+        let Surroundings {
+            compiler,
+            clock,
+            backplane,
+            network,
+        } = surroundings;
         // As many as Tokio starts.
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let tenants = Arc::new(Tenants::new(cores));
@@ -116,6 +128,8 @@ impl Shared {
             codes: Codes::default(),
             quarantine: Rules::from(config),
             tenants,
+            clock,
+            network,
             backplane,
             ulak,
             stores: Stores::new(&config.store, limits),
@@ -246,8 +260,8 @@ impl Plugin {
             outgoing: Arc::new(Semaphore::new(settings.limits.outgoing_requests)),
             settings: Arc::new(settings),
             failures: AtomicU64::new(0),
+            quarantine: Quarantine::new(shared.quarantine, shared.clock.clone()),
             tally: Arc::default(),
-            quarantine: Quarantine::new(shared.quarantine),
             id: Arc::new(id),
         }
     }
@@ -269,7 +283,7 @@ impl Plugin {
     pub fn report(&self, error: &CallError) -> u64 {
         self.tally.count_failure(error);
         if matches!(error, CallError::Trap(_) | CallError::Overrun(_))
-            && let Some(length) = self.quarantine.fail(Instant::now())
+            && let Some(length) = self.quarantine.fail(self.clock().now())
         {
             tracing::warn!(
                 plugin = %self.id,
@@ -303,12 +317,26 @@ impl Plugin {
     pub fn quarantined(&self) -> Option<Duration> {
         self.quarantine
             .is_suspect()
-            .then(|| self.quarantine.left(Instant::now()))?
+            .then(|| self.quarantine.left(self.clock().now()))?
     }
 
     /// Ends its quarantine, when it is in one, and forgets what led to it.
     pub fn lift_quarantine(&self) {
         self.quarantine.lift();
+    }
+
+    /// What time it is for it.
+    #[must_use]
+    pub fn clock(&self) -> &Arc<dyn Clock> {
+        &self.shared.clock
+    }
+
+    /// Whether a call into it is under way. Those that wait for the end of its quarantine are not.
+    #[must_use]
+    pub fn is_at_work(&self) -> bool {
+        self.events.is_taken()
+            || self.jobs.is_taken()
+            || self.requests.available_permits() < self.limits().requests
     }
 
     /// What its use of what all share is counted on.

@@ -60,6 +60,11 @@ impl<T> Place<T> {
         }
     }
 
+    /// Whether somebody is in.
+    pub(super) fn is_taken(&self) -> bool {
+        self.lock().taken
+    }
+
     // Nothing panics while holding the lock; were it poisoned all the same, what it guards would still be whole.
     fn lock(&self) -> MutexGuard<'_, Inner<T>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)

@@ -4,12 +4,12 @@
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
-use tokio::time::sleep;
 
+use crate::clock::Clock;
 use crate::config::Config;
 
 /// In which time failures count together.
@@ -37,9 +37,9 @@ impl From<&Config> for Rules {
 }
 
 /// The quarantine of one plugin.
-#[derive(Debug)]
 pub struct Quarantine {
     rules: Rules,
+    clock: Arc<dyn Clock>,
     /// What `until` counts from.
     begin: Instant,
     /// The milliseconds from `begin` to its end; in the past when there is none.
@@ -62,10 +62,11 @@ struct Record {
 impl Quarantine {
     /// A plugin in good standing.
     #[must_use]
-    pub fn new(rules: Rules) -> Self {
+    pub fn new(rules: Rules, clock: Arc<dyn Clock>) -> Self {
         Self {
             rules,
-            begin: Instant::now(),
+            begin: clock.now(),
+            clock,
             until: AtomicU64::new(0),
             record: Mutex::default(),
             over: Notify::new(),
@@ -155,12 +156,12 @@ impl Quarantine {
     pub async fn over(&self) {
         loop {
             let lifted = self.over.notified();
-            let Some(left) = self.left(Instant::now()) else {
+            let Some(left) = self.left(self.clock.now()) else {
                 return;
             };
             tokio::select! {
                 () = lifted => {}
-                () = sleep(left) => {}
+                () = self.clock.sleep(left) => {}
             }
         }
     }
@@ -179,6 +180,7 @@ fn millis(duration: Duration) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clock::MachineClock;
 
     const SECOND: Duration = Duration::from_secs(1);
 
@@ -188,7 +190,7 @@ mod tests {
             first: SECOND,
             most: 5 * SECOND,
         };
-        let quarantine = Quarantine::new(rules);
+        let quarantine = Quarantine::new(rules, Arc::new(MachineClock));
         let begin = quarantine.begin;
         (quarantine, begin)
     }

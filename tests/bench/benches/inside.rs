@@ -16,7 +16,7 @@ use tulpar_runtime::message::Message;
 use tulpar_runtime::plugin::compile::Compiler;
 use tulpar_runtime::plugin::describe::Loaded;
 use tulpar_runtime::plugin::load::{Content, load};
-use tulpar_runtime::plugin::{Event, Shared};
+use tulpar_runtime::plugin::{Event, Shared, Surroundings};
 use tulpar_runtime::quota::Account;
 use tulpar_runtime::ulak::Ulak;
 
@@ -39,8 +39,11 @@ fn shared(runtime: &Runtime) -> Arc<Shared> {
         ..Config::default()
     };
     let ulak = Arc::new(Ulak::new(Arc::new(Local), false));
-    Shared::new(&config, Compiler::in_process(), Arc::new(Local), ulak)
-        .expect("the sandbox can be set up")
+    let surroundings = Surroundings {
+        compiler: Compiler::in_process(),
+        ..Surroundings::of_this_machine(&config.limits)
+    };
+    Shared::new(&config, surroundings, ulak).expect("the sandbox can be set up")
 }
 
 fn plugin(runtime: &Runtime, shared: &Arc<Shared>) -> Loaded {

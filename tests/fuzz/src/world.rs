@@ -7,10 +7,10 @@ use tokio::runtime::Runtime;
 use tulpar_runtime::backplane::Local;
 use tulpar_runtime::config::{Config, ConfigValue, Given, Limits, Quotas, Sockets};
 use tulpar_runtime::ids::PluginId;
-use tulpar_runtime::plugin::Shared;
 use tulpar_runtime::plugin::compile::Compiler;
 use tulpar_runtime::plugin::describe::Loaded;
 use tulpar_runtime::plugin::load::{Content, load};
+use tulpar_runtime::plugin::{Shared, Surroundings};
 use tulpar_runtime::ulak::Ulak;
 
 /// The name of the host's threads.
@@ -90,8 +90,10 @@ impl World {
             let _inside = runtime.enter();
             Shared::new(
                 &config,
-                Compiler::in_process(),
-                Arc::new(Local),
+                Surroundings {
+                    compiler: Compiler::in_process(),
+                    ..Surroundings::of_this_machine(&config.limits)
+                },
                 ulak.clone(),
             )
         };

@@ -39,8 +39,10 @@ async function ask(method, path, query = {}, body, type) {
       sessionStorage.setItem(KEY, await askForToken(token !== null));
       continue;
     }
-    const said = await answer.json().catch(() => ({}));
-    if (!answer.ok) throw new Refused(answer.status, said.error ?? `the server answers ${answer.status}`);
+    const said = await answer.json().catch(() => null);
+    if (!answer.ok) throw new Refused(answer.status, said?.error ?? `the server answers ${answer.status}`);
+    // It has stopped in the middle of its answer.
+    if (said === null) throw new Unreachable("the server does not answer");
     return said;
   }
 }

@@ -3,6 +3,7 @@
 //! A host function never calls back into a guest. It looks things up in the hub, queues frames, and answers. What it
 //! waits for, the store's disk and other hosts, counts as the guest's time.
 
+mod clocks;
 mod config;
 mod http;
 mod keyvalue;
@@ -88,6 +89,8 @@ impl HostState {
         let wasi = WasiCtx::builder()
             .stdout(output::Lines::new(plugin.log.clone(), tracing::Level::INFO))
             .stderr(output::Lines::new(plugin.log.clone(), tracing::Level::WARN))
+            .wall_clock(clocks::Wall(plugin.shared.clock.clone()))
+            .monotonic_clock(clocks::Monotonic::new(plugin.shared.clock.clone()))
             .max_random_size(MAX_RANDOM)
             .build();
         Self {

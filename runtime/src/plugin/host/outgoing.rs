@@ -4,17 +4,15 @@ use std::future::Future;
 use std::io;
 use std::sync::Arc;
 
-use http_body_util::BodyExt;
 use hyper::http::uri::Scheme;
 use hyper::{Request, Response};
 use tokio::sync::Semaphore;
 use wasmtime_wasi_http::p2::bindings::http::types::ErrorCode;
-use wasmtime_wasi_http::{
-    Error, RequestOptions, Result, WasiBody, WasiHttpHooks, default_send_request,
-};
+use wasmtime_wasi_http::{Result, WasiHttpHooks};
 
 use super::super::Plugin;
 use super::super::log::PluginLog;
+use super::super::network::{Error, Network, RequestOptions, Rest, WasiBody};
 use crate::config::PluginSettings;
 use crate::ids::PluginId;
 
@@ -28,10 +26,8 @@ pub(super) struct Outgoing {
     settings: Arc<PluginSettings>,
     /// How many more requests may be under way.
     free: Arc<Semaphore>,
+    network: Arc<dyn Network>,
 }
-
-/// What is still to be done for a request when its response has begun.
-type Rest = Box<dyn Future<Output = Result<()>> + Send>;
 
 impl Outgoing {
     pub(super) fn new(plugin: &Plugin) -> Self {
@@ -40,6 +36,7 @@ impl Outgoing {
             log: plugin.log.clone(),
             settings: plugin.settings.clone(),
             free: plugin.outgoing.clone(),
+            network: plugin.shared.network.clone(),
         }
     }
 
@@ -91,14 +88,15 @@ impl WasiHttpHooks for Outgoing {
             tracing::debug!(plugin = %self.plugin, "too many outgoing requests (limits.outgoing-requests)");
             return Box::new(async { Err(Error::ConnectionLimitReached) });
         };
+        let sending = self.network.send(request, options);
         Box::new(async move {
-            let (response, rest) = default_send_request(request, options).await?;
+            let (response, rest) = sending.await?;
             let rest = async {
                 // The connection is there until this ends.
                 let _permit = permit;
-                rest.await
+                Box::into_pin(rest).await
             };
-            Ok((response.map(BodyExt::boxed_unsync), Box::new(rest) as Rest))
+            Ok((response, Box::new(rest) as Rest))
         })
     }
 
