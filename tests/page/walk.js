@@ -8,6 +8,7 @@ import { mkdirSync, readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { join, resolve } from "node:path";
 import { chromium } from "playwright-core";
+import { attack } from "./foreign.js";
 import { start } from "./server.js";
 
 const [binary, guests, screenshots] = process.argv.slice(2).map((path) => resolve(path));
@@ -217,6 +218,10 @@ async function walk() {
   await shoot(page, "try");
   await page.goto(`${server.page}#/nowhere`);
   await page.getByRole("heading", { name: "There is no such view" }).waitFor();
+
+  does("hears nothing from a page of elsewhere");
+  const unguarded = await start(binary, { "chat.wasm": guest("chat") }, '[admin]\nlisten = "127.0.0.1:0"\n');
+  await attack(browser, unguarded).finally(unguarded.stop);
 
   does("leads past the navigation, and says when the server is gone");
   await page.goto(server.page);
