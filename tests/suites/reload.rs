@@ -21,7 +21,7 @@ async fn reload(server: &Server, toml: &str) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_plugin_is_given_changes_with_its_sockets_open() {
-    let server = Server::with(&["commander", "desk", "echo"])
+    let server = Server::with(&["commander", "desk", "attach", "echo"])
         .config(
             "[plugin.desk.config]\ncolour = 'red'\n[plugin.commander.limits]\nrooms-per-socket = 1",
         )

@@ -153,6 +153,8 @@ impl<'a> Filled<'a> {
             );
         }
         if self.kind == Kind::Middleware {
+            let of_tests = include_str!("template/middleware/dev-dependencies.toml");
+            manifest = manifest.replace("[dev-dependencies]\n", of_tests);
             manifest += include_str!("template/middleware/example.toml");
         }
         manifest
