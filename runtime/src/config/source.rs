@@ -168,10 +168,12 @@ fn is_of_plugin_config(path: &[String]) -> bool {
     config == "config" && Whose::ALL.iter().any(|known| known.table() == whose)
 }
 
-/// Whether a value is not to be shown: a text that a plugin reads. Where such a text is found is no secret.
+/// Whether a value is not to be shown: a text that a plugin reads, or the operator's token. Where a text is found is no
+/// secret, nor that there is no token.
 fn is_secret(path: &[String], value: &Value) -> bool {
     let table = &path[..path.len().saturating_sub(1)];
-    is_of_plugin_config(table) && value.is_str()
+    let is_token = path == ["admin", "token"] && value.as_str() != Some("");
+    is_token || is_of_plugin_config(table) && value.is_str()
 }
 
 /// The line of each key of a file that can be parsed.
@@ -246,6 +248,15 @@ mod tests {
             chat.names(),
             (r#"plugin."acme/chat".limits"#.into(), "handles".into())
         );
+    }
+
+    #[test]
+    fn a_token_is_not_shown_and_that_there_is_none_is() {
+        let said = |text: &str| sourced(text, ("TULPAR_DEV", "true"), &[]);
+        let found = said("[admin]\ntoken = '0123456789abcdef'");
+        assert_eq!(found["admin/token"].value, None);
+        assert!(!format!("{found:?}").contains("0123"));
+        assert_eq!(said("")["admin/token"].value, Some(Value::from("")));
     }
 
     #[test]
