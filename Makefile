@@ -9,11 +9,14 @@ PLUGINS := $(notdir $(patsubst %/Cargo.toml,%,$(wildcard plugins/*/Cargo.toml)))
 GUESTS := target/guests
 TOOLS := target/tools
 PEERS := target/bench-peers
+PAGE := target/page
+# The pages link to what lies beside them in the repository, so the book is made from a copy of both.
+BOOK := target/book
 QUICKLY := --runs 1 --repeats 0 --warm-up 0.2 --duration 0.3 --out target/bench/quick
 DENY_VERSION := 0.20.2
 
 .DEFAULT_GOAL := help
-.PHONY: help run plugins test gauntlet autobahn soak soak-swaps fuzz bench bench-quick bench-alive bench-servers bench-guest bench-peers ci fmt clippy deny clean target
+.PHONY: help run plugins test page-test gauntlet autobahn soak soak-swaps fuzz bench bench-quick bench-alive bench-servers bench-guest bench-peers book wit-docs wit-package ci fmt clippy deny clean target
 
 help: ## Say what there is
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -23,6 +26,7 @@ run: plugins ## Build everything and serve plugins/ on http://127.0.0.1:3000
 	$(CARGO) build --locked --workspace --bin tulpar
 	@echo
 	@echo "Try it in a browser:       http://127.0.0.1:3000/"
+	@echo "See who is connected:      http://127.0.0.1:3001/ (the live page; below is where it is when that is taken)"
 	@echo "or from the command line:  npx wscat -c ws://127.0.0.1:3000/chat"
 	@echo "                           npx wscat -c 'ws://127.0.0.1:3000/chat-rooms?username=ada'"
 	@echo "                           npx wscat -c 'ws://127.0.0.1:3000/private?token=valid-token'"
@@ -41,6 +45,22 @@ plugins: target ## Build the example plugins and put the .wasm files into plugin
 
 test: target ## Build what the tests need and run them all
 	$(CARGO) test --locked --workspace
+
+page-test: plugins ## Walk through the live page in a headless Chromium: half a minute, pictures in target/page/screenshots
+	$(CARGO) build --locked --workspace --bin tulpar
+	@mkdir -p $(PAGE)
+	@cp tests/page/* $(PAGE)/
+	@command -v chromium >/dev/null || test "$$(id -u)" != 0 || \
+	apt-get install -y --no-install-recommends chromium fonts-dejavu-core >$(PAGE)/apt.log 2>&1 || true
+	@cmp -s $(PAGE)/package-lock.json $(PAGE)/installed || \
+	{ cd $(PAGE) && npm ci --no-audit --no-fund && cp package-lock.json installed; } || true
+	@if ! command -v chromium >/dev/null; then \
+		echo "SKIPPED: the live page was not tried, there is no chromium and apt-get does not install it"; \
+	elif ! cmp -s $(PAGE)/package-lock.json $(PAGE)/installed; then \
+		echo "SKIPPED: the live page was not tried, npm cannot install what drives the browser"; \
+	else \
+		node $(PAGE)/walk.js target/debug/tulpar $(GUESTS)/wasm32-wasip2/release $(PAGE)/screenshots; \
+	fi
 
 gauntlet: target ## Run hostile plugins beside a healthy neighbour: a quarter of an hour, an idle machine, target/gauntlet.md
 	$(CARGO) build --locked --workspace --bins
@@ -87,7 +107,24 @@ bench-peers:
 	{ cd $(PEERS) && npm ci --no-audit --no-fund && cp package-lock.json installed; } || \
 	echo "SKIPPED: npm cannot install the peers; what is missing is not measured"
 
-ci: fmt clippy test bench-alive deny ## Everything that has to pass before a change is accepted
+book: ## Make the book from docs/, for which mdbook is needed: target/book/html/index.html
+	@command -v mdbook >/dev/null || { echo "mdbook is missing. Install it with: cargo install --locked mdbook"; exit 1; }
+	@rm -rf $(BOOK) && mkdir -p $(BOOK)/src
+	@cp -r --parents *.md LICENSE-* tulpar.toml docs wit plugins tests/*/*.md tests/bench $(BOOK)/src
+	@rm -f $(BOOK)/src/plugins/*.wasm
+	@find $(BOOK)/src -name '*.md' -exec sed -i -E 's#(\]\([^)]*)README\.md#\1index.html#g' {} +
+	@sed -E 's#\]\(([^)]+\.md)#](docs/\1#; s#\(docs/\.\./#(#' docs/SUMMARY.md >$(BOOK)/src/SUMMARY.md
+	@cp docs/book.toml $(BOOK)/
+	mdbook build $(BOOK)
+
+wit-docs: target ## Write docs/wit.md anew from wit/
+	TULPAR_RENEW_WIT_DOCS=1 $(CARGO) test --locked --workspace --test book -- the_reference
+
+wit-package: ## Make a package of the contract, for which wkg is needed: target/tulpar-plugin.wasm
+	@command -v wkg >/dev/null || { echo "wkg is missing. Install it with: cargo install --locked wkg"; exit 1; }
+	cd wit && wkg build --wit-dir . --output ../target/tulpar-plugin.wasm
+
+ci: fmt clippy test page-test bench-alive deny ## Everything that has to pass before a change is accepted
 
 fmt:
 	$(CARGO) fmt --all --check

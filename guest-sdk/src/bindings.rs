@@ -7,7 +7,7 @@
 pub mod imports {
     wit_bindgen::generate!({
         world: "imports",
-        path: "../wit",
+        path: "wit",
         ownership: Borrowing { duplicate_if_necessary: true },
         generate_all,
     });
@@ -18,7 +18,7 @@ macro_rules! exports {
     ($world:tt, $export_macro:tt, $module:tt) => {
         wit_bindgen::generate!({
             world: $world,
-            path: "../wit",
+            path: "wit",
             with: {
                 "tulpar:plugin/sockets@0.1.0": crate::bindings::imports::tulpar::plugin::sockets,
                 "tulpar:plugin/rooms@0.1.0": crate::bindings::imports::tulpar::plugin::rooms,

@@ -301,14 +301,3 @@ pub mod prelude {
         config, fetch, json, kv, log, rooms, sockets, ulak,
     };
 }
-
-/// The listings of the guide and of the README, compiled with the other examples.
-#[cfg(doctest)]
-mod listings {
-    #[doc = include_str!("../../docs/plugins.md")]
-    struct Guide;
-    #[doc = include_str!("../../docs/sending.md")]
-    struct Sending;
-    #[doc = include_str!("../../README.md")]
-    struct Readme;
-}

@@ -4,6 +4,7 @@ mod serving;
 
 use std::convert::Infallible;
 use std::future::Future;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::pin::pin;
 use std::sync::Arc;
@@ -15,13 +16,14 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, interval, sleep, timeout_at};
 
 use self::serving::{Serving, close};
-use crate::admin::{self, Admin, Command};
+use crate::admin::{self, About, Admin, Command, Door};
 use crate::config::{Config, Listen, Live};
 use crate::hub::Socket;
 use crate::ids::NodeId;
 use crate::net::router::Router;
 use crate::net::{self, Server};
 use crate::plugin::catalog::Catalog;
+use crate::plugin::host::one_line;
 use crate::plugin::{Shared, Surroundings};
 use crate::transport::{Listener, Tls};
 use crate::ulak::Ulak;
@@ -59,6 +61,7 @@ pub struct App {
     reload: mpsc::Sender<Config>,
     reloads: mpsc::Receiver<Config>,
     listener: Listener,
+    page: Option<admin::Address>,
 }
 
 /// How a server ended.
@@ -71,10 +74,10 @@ pub enum Ended {
 }
 
 impl App {
-    /// Takes the address and loads the plugins. Nothing is served yet.
+    /// Takes the addresses and loads the plugins. Nothing is served yet.
     ///
     /// # Errors
-    /// The address cannot be had, the plugins folder cannot be read, or the sandbox cannot be set up. A plugin that
+    /// An address cannot be had, the plugins folder cannot be read, or the sandbox cannot be set up. A plugin that
     /// cannot be served is no error; see [`App::catalog`].
     pub async fn new(config: Config) -> Result<Self> {
         let surroundings = Surroundings::of_this_machine(&config.limits);
@@ -86,27 +89,39 @@ impl App {
     /// # Errors
     /// See [`App::new`].
     pub async fn amid(config: Config, surroundings: Surroundings) -> Result<Self> {
-        let all_tenants = config.ulak.all_tenants;
-        let config = Live::from(&config);
-        let listener = Listener::bind(&config).await?;
+        let started = std::time::Instant::now();
+        let live = Live::from(&config);
+        let listener = Listener::bind(&live).await?;
+        let page = admin::Address::bind(&config).await;
+        let page = page.with_context(|| match config.admin.listen {
+            Some(address) => format!("cannot listen on {address} (admin.listen)"),
+            None => "cannot listen for the live page".to_owned(),
+        })?;
         let backplane = surroundings.backplane.clone();
-        let ulak = Arc::new(Ulak::new(backplane, all_tenants));
-        let shared = Shared::new(&config, surroundings, ulak.clone())?;
+        let ulak = Arc::new(Ulak::new(backplane, config.ulak.all_tenants));
+        let shared = Shared::new(&live, surroundings, ulak.clone())?;
         let catalog = Catalog::open(shared).await?;
         let node = NodeId::random().context("the operating system has no randomness to give")?;
-        let server = Arc::new(Server::new(node, &config, Router::default()));
-        let (admin, commands) = Admin::new(server.metrics().clone());
+        let server = Arc::new(Server::new(node, &live, Router::default()));
+        let about = About {
+            node,
+            address: place(&listener.address()?, listener.tls().is_some()),
+            dev: config.dev,
+            started,
+        };
+        let (admin, commands) = Admin::new(about, &config, server.metrics().clone());
         let serving = Serving::new(server, ulak, admin, &catalog);
         // One that waits is as good as two: the last counts.
         let (reload, reloads) = mpsc::channel(1);
         Ok(Self {
-            config,
+            config: live,
             catalog,
             serving,
             commands,
             reload,
             reloads,
             listener,
+            page,
         })
     }
 
@@ -149,10 +164,18 @@ impl App {
         Ok(self.listener.address()?)
     }
 
-    /// Whether connections are encrypted.
+    /// The same as clients write it: `http://ADDRESS`, `https://ADDRESS` or `unix:PATH`.
+    ///
+    /// # Errors
+    /// The operating system does not tell.
+    pub fn place(&self) -> Result<String> {
+        Ok(place(&self.address()?, self.listener.tls().is_some()))
+    }
+
+    /// Where the live page is; none when there is none.
     #[must_use]
-    pub fn is_encrypted(&self) -> bool {
-        self.listener.tls().is_some()
+    pub fn page(&self) -> Option<SocketAddr> {
+        self.page.as_ref()?.local().ok()
     }
 
     /// Starts the services, serves until `stop` is ready, then closes what is open and stops the services.
@@ -165,6 +188,7 @@ impl App {
             reload: _reload,
             mut reloads,
             listener,
+            page,
         } = self;
         let server = serving.server.clone();
         let tls = listener.tls().cloned();
@@ -204,7 +228,7 @@ impl App {
                     let grace = config.load().timeouts.grace();
                     sleep(grace / FOR_SERVICES).await;
                 };
-                let socket = config.load().admin_socket().map(Path::to_owned);
+                let socket = config.load().admin.unix().map(Path::to_owned);
                 let wishes = Wishes {
                     config: &config,
                     commands: &mut commands,
@@ -214,7 +238,8 @@ impl App {
                     () = broken => {}
                     () = too_late => {}
                     () = look_after(&mut catalog, &mut serving, wishes, stop(stopped.clone())) => {}
-                    never = listen_to_operator(serving_admin, socket.as_deref()) => match never {},
+                    never = listen_to_operator(serving_admin.clone(), socket.as_deref()) => match never {},
+                    never = show_page(serving_admin, page) => match never {},
                     never = renew_certificate(tls) => match never {},
                 }
             }
@@ -281,7 +306,8 @@ async fn look_after(
             }
             Some(new) = wishes.reloads.recv() => serving.reload(catalog, wishes.config, new).await,
             Some(Command { order, done }) = wishes.commands.recv() => {
-                tracing::info!("the operator: {:?} {}", order.action, order.plugin);
+                let plugin = one_line(&order.plugin);
+                tracing::info!(plugin, "the operator: {:?} {plugin}", order.action);
                 let outcome = serving.obey(catalog, &order).await;
                 // Who asked may have left.
                 let _ = done.send(outcome);
@@ -325,11 +351,11 @@ fn all_sockets(catalog: &Catalog) -> Vec<Arc<Socket>> {
     namespaces.flat_map(|it| it.sockets.sockets()).collect()
 }
 
-/// Listens to the operator, when there is where to.
+/// Listens to the operator on the Unix socket, when there is to be one.
 async fn listen_to_operator(admin: Arc<Admin>, socket: Option<&Path>) -> Infallible {
     if let Some(socket) = socket {
-        match admin::bind(socket).await {
-            Ok(listener) => admin::serve(admin, listener).await,
+        match Door::unix(socket).await {
+            Ok(door) => match admin::serve(admin, door).await {},
             Err(error) => tracing::warn!(
                 "`tulpar plugins` does not reach this server: {}: {error}",
                 socket.display()
@@ -337,6 +363,23 @@ async fn listen_to_operator(admin: Arc<Admin>, socket: Option<&Path>) -> Infalli
         }
     }
     std::future::pending().await
+}
+
+/// The same on an address, with the live page.
+async fn show_page(admin: Arc<Admin>, page: Option<admin::Address>) -> Infallible {
+    match page {
+        Some(address) => admin::serve(admin, Door::Tcp(address)).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Where clients find the server.
+fn place(address: &Listen, encrypted: bool) -> String {
+    match address {
+        Listen::Tcp(address) if encrypted => format!("https://{address}"),
+        Listen::Tcp(address) => format!("http://{address}"),
+        socket @ Listen::Unix(_) => socket.to_string(),
+    }
 }
 
 /// Takes in what happens to the certificate, when there is one.

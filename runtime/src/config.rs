@@ -9,6 +9,7 @@
 //! `[tenant.NAME]`, and what is said of itself in `[plugin.NAME]`. [`Config::terms`] and [`Config::tenant_quotas`] do
 //! it.
 
+mod admin;
 mod given;
 mod hosts;
 mod limits;
@@ -32,6 +33,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use toml::Table;
 
+pub use self::admin::{Admin, Token};
 pub use self::given::Given;
 pub use self::hosts::HostPattern;
 pub use self::limits::{LimitOverrides, Limits, Timeouts};
@@ -68,11 +70,10 @@ pub struct Config {
     /// The folder for what the server itself keeps: which plugins are disabled or rolled back, and their previous
     /// generations. It is made with access for its owner alone.
     pub state: PathBuf,
-    /// The Unix socket on which `tulpar plugins` reaches a running server, see [`Config::admin_socket`]. Its folder is
-    /// made for its owner alone.
-    pub admin: PathBuf,
     /// Development: serve the try-it page at `/`.
     pub dev: bool,
+    /// Where the operator reaches the server.
+    pub admin: Admin,
     /// Whether connections are encrypted.
     pub tls: Tls,
     /// The proxies before the server.
@@ -112,8 +113,8 @@ impl Default for Config {
             cache: ".tulpar/cache".into(),
             store: ".tulpar/store".into(),
             state: ".tulpar/state".into(),
-            admin: ".tulpar/admin.sock".into(),
             dev: false,
+            admin: Admin::default(),
             tls: Tls::default(),
             proxy: Proxy::default(),
             telemetry: Telemetry::default(),
@@ -232,16 +233,11 @@ impl Config {
         Ok((settings, config))
     }
 
-    /// The Unix socket on which `tulpar plugins` reaches a running server; none when there is to be none.
-    #[must_use]
-    pub fn admin_socket(&self) -> Option<&Path> {
-        Some(self.admin.as_path()).filter(|path| !path.as_os_str().is_empty())
-    }
-
     /// Which values do not go together; none when all do. That is asked once everything is said, because the
     /// environment may change either of two.
     fn conflict(&self) -> Option<String> {
-        if let Some(conflict) = self.tls.conflict() {
+        let tables = [self.tls.conflict(), self.admin.conflict()];
+        if let Some(conflict) = tables.into_iter().flatten().next() {
             return Some(conflict);
         }
         let Timeouts {
@@ -357,12 +353,5 @@ mod tests {
             "configuration: `timeouts.quarantine-ms` is 1000; it must not exceed `timeouts.quarantine-max-ms`, which \
              is 999"
         );
-    }
-
-    #[test]
-    fn an_empty_path_means_no_admin_socket() {
-        let config = Config::default();
-        assert_eq!(config.admin_socket(), Some(config.admin.as_path()));
-        assert_eq!(from_text("admin = ''").unwrap().admin_socket(), None);
     }
 }

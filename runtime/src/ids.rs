@@ -3,8 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
-/// The id of a node: random, drawn when the process starts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+/// The id of a node: random, drawn when the process starts. Its text form is eight hexadecimal digits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct NodeId(u32);
 
 impl NodeId {
@@ -18,8 +18,8 @@ impl NodeId {
 }
 
 /// The id of a socket: the node that holds the connection and 128 random bits. Unguessable, and unique across nodes.
-/// Its text form is 40 hexadecimal digits, the node's eight first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+/// Its text form is 40 hexadecimal digits, the node's eight first; ids are in the order of these.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SocketId {
     node: NodeId,
     random: u128,
@@ -46,9 +46,15 @@ impl SocketId {
     }
 }
 
+impl fmt::Display for NodeId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:08x}", self.0)
+    }
+}
+
 impl fmt::Display for SocketId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:08x}{:032x}", self.node.0, self.random)
+        write!(f, "{}{:032x}", self.node, self.random)
     }
 }
 

@@ -1,6 +1,9 @@
-//! Where the log goes, and the traces: the standard error, and an OpenTelemetry collector when there is one.
+//! Where the log goes, and the traces: the standard error, what is kept for the live page, and an OpenTelemetry collector
+//! when there is one.
 //!
 //! A span is made with [`span!`]. While nobody collects any, one costs a look at a flag.
+
+pub mod recent;
 
 use std::io;
 use std::time::Duration;
@@ -26,6 +29,7 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer};
 
+use self::recent::RECENT;
 use crate::config;
 
 /// The environment variable that says what is logged.
@@ -87,6 +91,7 @@ pub fn start(config: &config::Telemetry, usual: &str, runtime: &Handle) -> Resul
         .with_ansi(AutoStream::choice(&io::stderr()) != ColorChoice::Never);
     tracing_subscriber::registry()
         .with(text.with_filter(filter(usual)))
+        .with(RECENT.with_filter(filter(usual)))
         .with(traces)
         .with(logs)
         .init();

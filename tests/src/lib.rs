@@ -13,6 +13,7 @@ mod expect;
 mod guests;
 mod http;
 mod lines;
+mod operator;
 mod raw;
 mod server;
 mod small_disk;
@@ -30,6 +31,7 @@ pub use expect::{
 pub use guests::{Mould, guest, guest_path};
 pub use http::{BrokenOff, Request, ask, chunk};
 pub use lines::Lines;
+pub use operator::Operator;
 pub use raw::{Frame, Opcode, Raw, Response, Stream, frame, get};
 pub use server::{Builder, Server, Signal, allow_many_files};
 pub use small_disk::SmallDisk;

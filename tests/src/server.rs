@@ -254,6 +254,15 @@ impl Server {
         self.plugins.path()
     }
 
+    /// The address of the live page.
+    pub fn page(&self) -> SocketAddr {
+        let line = self.stdout.wait_for(&["the live page: http://"], PATIENCE);
+        let line = line.expect("the server says where the live page is");
+        let address = line.trim().trim_end_matches('/').rsplit('/').next();
+        let address = address.and_then(|it| it.parse().ok());
+        address.unwrap_or_else(|| panic!("there is no address in `{line}`"))
+    }
+
     /// Runs `tulpar` with these arguments where the server runs, and gives what it prints, or what it complains of.
     pub fn tulpar(&self, args: &[&str]) -> Result<String, String> {
         let mut command = Command::new(binary());

@@ -41,7 +41,7 @@ impl Network for Hosts {
             let said = answer(&Request::received(parts, body));
             let mut response = hyper::Response::new(body_of(said.body));
             *response.status_mut() = said.status;
-            *response.headers_mut() = said.headers;
+            *response.headers_mut() = *said.headers;
             Ok((response, Box::new(async { Ok(()) }) as Rest))
         })
     }

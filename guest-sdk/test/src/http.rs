@@ -185,7 +185,7 @@ impl From<String> for Request {
 #[derive(Clone, Debug)]
 pub struct Response {
     pub(crate) status: StatusCode,
-    pub(crate) headers: HeaderMap,
+    pub(crate) headers: Box<HeaderMap>,
     pub(crate) body: Bytes,
 }
 
@@ -202,7 +202,7 @@ impl Response {
         };
         Self {
             status,
-            headers: HeaderMap::new(),
+            headers: Box::default(),
             body: Bytes::new(),
         }
     }

@@ -20,7 +20,8 @@ const NOTHING: &[u8] = b"\0\x05\x04test";
 
 /// A server with plugins in it. It goes with its last client.
 ///
-/// Whatever a test has it do has been done when the function returns.
+/// Whatever a test has it do has been done when the function returns. It runs on the test's own thread, so that the test is
+/// a plain `#[test]`, and none that is asynchronous itself.
 pub struct Server {
     world: Rc<World>,
 }
@@ -96,7 +97,7 @@ impl Server {
                 let socket = sockets
                     .into_iter()
                     .find(|socket| !before.contains(&socket.id()));
-                let client = Client::new(self.world.clone(), link, namespace, socket);
+                let client = Client::new(self.world.clone(), *link, namespace, socket);
                 self.world.settle();
                 Ok(client)
             }
@@ -163,6 +164,9 @@ impl Server {
         if !found.schedules.iter().any(|it| it.name == schedule) {
             let names: Vec<_> = found.schedules.iter().map(|it| &it.name).collect();
             panic!("{service} has no schedule {schedule:?}; it has {names:?}");
+        }
+        if let Some(left) = loaded.plugin.quarantined() {
+            return Err(format!("it is in quarantine for {left:?} more"));
         }
         let job = hub::in_turns(loaded.plugin.run_job(Job::Schedule(schedule)));
         let outcome = self.world.block_on(job);

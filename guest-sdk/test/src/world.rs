@@ -43,6 +43,8 @@ use crate::{Request, Response, StartError, compile};
 const INSTANCES: i64 = 100;
 /// An hour, in milliseconds: what takes long on a slow machine is no reason for a test to fail.
 const HOUR: i64 = 3_600_000;
+/// A folder in memory, on most machines.
+const MEMORY: &str = "/dev/shm";
 /// How often one looks whether a call has ended that waits for the disk, or whether a file has been noticed.
 const LOOK: Duration = Duration::from_millis(1);
 /// How long a plugin's file may take to be noticed and compiled.
@@ -63,6 +65,9 @@ pub(crate) struct World {
     hosts: Hosts,
     settings: Table,
     folder: TempDir,
+    /// For the plugins' store: in memory where there is such a folder. What a plugin keeps waits for its disk, whose moods
+    /// would count against its deadline.
+    store: TempDir,
 }
 
 struct Running {
@@ -75,7 +80,7 @@ struct Running {
 /// What a request came to.
 pub(crate) enum Answer {
     /// The connection is one for messages now.
-    Upgraded(Link),
+    Upgraded(Box<Link>),
     /// It was answered.
     Response(Response),
 }
@@ -98,6 +103,9 @@ impl World {
             running: None,
             hosts,
             settings,
+            store: tempfile::tempdir_in(MEMORY)
+                .or_else(|_| tempfile::tempdir())
+                .map_err(broken)?,
             folder,
         })
     }
@@ -169,10 +177,17 @@ impl World {
                 format!("unix:{}", folder.join("socket").display()).into(),
             ),
             ("plugins", inside("plugins")),
-            ("store", inside("store")),
+            (
+                "store",
+                self.store.path().to_string_lossy().into_owned().into(),
+            ),
             ("state", inside("state")),
             ("cache", cache.to_string_lossy().into_owned().into()),
-            ("admin", "".into()),
+            // Nobody asks from outside.
+            (
+                "admin",
+                Table::from_iter([("socket".to_owned(), "".into())]).into(),
+            ),
         ] {
             table.insert(key.into(), value);
         }
@@ -332,12 +347,12 @@ async fn ask(socket: &Path, request: Request) -> Result<Answer, Box<dyn std::err
     let mut response = sender.send_request(sent).await?;
     if response.status() == hyper::StatusCode::SWITCHING_PROTOCOLS {
         let upgraded = hyper::upgrade::on(&mut response).await?;
-        return Ok(Answer::Upgraded(link(upgraded)?));
+        return Ok(Answer::Upgraded(Box::new(link(upgraded)?)));
     }
     let (head, body) = response.into_parts();
     Ok(Answer::Response(Response {
         status: head.status,
-        headers: head.headers,
+        headers: head.headers.into(),
         body: body.collect().await?.to_bytes(),
     }))
 }

@@ -98,6 +98,7 @@ fn each_way_to_end_is_told_from_the_others() {
     let ada = open();
     ada.send(json!({ "do": "close", "code": 4001, "reason": "enough" }));
     assert_eq!(ada.closed(), Some((4001, "enough".into())));
+    assert_eq!(closed(), (Some(4001), json!("enough")));
 
     let ada = open();
     ada.send(json!({ "do": "terminate" }));

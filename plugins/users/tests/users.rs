@@ -52,12 +52,11 @@ fn a_notification_is_for_one_user() {
     );
     let request = Request::post("/users/1/notify").with_json(json!({ "message": "hello" }));
     assert_eq!(server.request(request).status(), 200);
-    let connected = json!({ "type": "connected" });
-    assert_eq!(bob.received(), [connected.clone()]);
+    assert_eq!(bob.received(), [json!({ "type": "connected" })]);
     assert_eq!(
         ada.received(),
         [
-            connected,
+            json!({ "type": "connected" }),
             json!({ "type": "notification", "message": "hello" })
         ]
     );

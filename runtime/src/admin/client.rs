@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::client::conn::http1;
-use hyper::header::HOST;
+use hyper::header::{CONTENT_TYPE, HOST};
 use hyper::{Method, Request, StatusCode};
 use hyper_util::rt::TokioIo;
 use tokio::net::UnixStream;
@@ -83,8 +83,9 @@ impl Client {
         tokio::spawn(connection);
         let request = Request::builder()
             .method(method)
-            .uri("/plugins")
+            .uri("/api/plugins")
             .header(HOST, "tulpar")
+            .header(CONTENT_TYPE, "application/json")
             .body(Full::<Bytes>::from(body))
             .map_err(|error| unusable(&error))?;
         let response = sender.send_request(request).await;

@@ -1,28 +1,44 @@
-//! What the operator asks of a running server: whether it is ready, which plugins there are, and to disable, enable, roll back
-//! or release one.
+//! What the operator asks of a running server: whether it is ready, what it counts, which plugins there are and who is
+//! connected; and to do something about a plugin or a socket.
 //!
-//! It is HTTP with JSON on a Unix socket, which only the server's own user can open. Nothing here stands in the way of a
-//! message.
+//! It is HTTP with JSON on a Unix socket, which only the server's own user can open, and on an address when there is to be
+//! one, with a page that asks for the same. Nothing here stands in the way of a message.
 
+mod answer;
 mod client;
+mod guard;
 mod info;
 mod listener;
+mod listing;
+mod overview;
+mod page;
+mod routes;
+mod sockets;
+mod upload;
 
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
 
 use arc_swap::ArcSwap;
+use hyper::StatusCode;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot};
 
+use self::answer::Refused;
 pub use self::client::{AskError, Client};
 pub use self::info::{Calls, Messages, PluginInfo, Status, Uses};
-pub use self::listener::{bind, serve};
+pub use self::listener::{Address, Door, serve};
+use self::upload::Uploads;
+use crate::config::Config;
+use crate::hub;
+use crate::ids::NodeId;
 use crate::metrics::Metrics;
 use crate::plugin::catalog::Listed;
 use crate::plugin::describe::Loaded;
 use crate::plugin::host::one_line;
+use crate::telemetry::recent::RECENT;
 
 /// Orders that may wait to be carried out.
 const WAITING: usize = 16;
@@ -58,9 +74,24 @@ pub struct Command {
     pub done: oneshot::Sender<Result<(), String>>,
 }
 
+/// What stays as it is while the server runs.
+pub struct About {
+    /// The server's node.
+    pub node: NodeId,
+    /// Where clients connect: `http://ADDRESS`, `https://ADDRESS` or `unix:PATH`.
+    pub address: String,
+    /// Whether the page to try the namespaces with is there.
+    pub dev: bool,
+    /// When it started.
+    pub started: Instant,
+}
+
 /// What the server knows of its plugins, for whoever asks.
 pub struct Admin {
+    about: About,
     metrics: Arc<Metrics>,
+    /// Where files go that are sent; none when none are taken.
+    uploads: Option<Uploads>,
     ready: AtomicBool,
     plugins: ArcSwap<Vec<Known>>,
     commands: mpsc::Sender<Command>,
@@ -79,14 +110,18 @@ struct Known {
 impl Admin {
     /// One that knows of no plugins, and where what is asked of it arrives.
     #[must_use]
-    pub fn new(metrics: Arc<Metrics>) -> (Arc<Self>, mpsc::Receiver<Command>) {
+    pub fn new(
+        about: About,
+        config: &Config,
+        metrics: Arc<Metrics>,
+    ) -> (Arc<Self>, mpsc::Receiver<Command>) {
         let (commands, orders) = mpsc::channel(WAITING);
-        let plugins = ArcSwap::default();
-        let ready = AtomicBool::new(false);
         let admin = Self {
+            about,
             metrics,
-            ready,
-            plugins,
+            uploads: Uploads::new(config),
+            ready: AtomicBool::new(false),
+            plugins: ArcSwap::default(),
             commands,
         };
         (Arc::new(admin), orders)
@@ -117,7 +152,9 @@ impl Admin {
             // It may quote what the plugin says.
             refusal: listed.refusal.map(|refusal| one_line(&refusal.to_string())),
         });
-        self.plugins.store(Arc::new(known.collect()));
+        let known: Vec<Known> = known.collect();
+        RECENT.keep(&known.iter().map(|it| it.name.as_str()).collect());
+        self.plugins.store(Arc::new(known));
     }
 
     /// What is served of the plugins now.
@@ -131,5 +168,36 @@ impl Admin {
     #[must_use]
     pub fn plugins(&self) -> Vec<PluginInfo> {
         self.plugins.load().iter().map(PluginInfo::from).collect()
+    }
+
+    /// The plugin that serves the namespace of that path.
+    ///
+    /// # Errors
+    /// There is none.
+    fn loaded_at(&self, path: &str) -> Result<Arc<Loaded>, Refused> {
+        let known = self.plugins.load();
+        let mut loaded = known.iter().filter_map(|known| known.loaded.as_ref());
+        let is_it = |it: &&Arc<Loaded>| {
+            let namespace = it.namespace.as_ref();
+            namespace.is_some_and(|it| it.sockets.path() == path)
+        };
+        let why = || format!("there is no namespace {path:?}");
+        let found = loaded.find(is_it).cloned();
+        found.ok_or_else(|| (StatusCode::NOT_FOUND, why()))
+    }
+
+    /// The sockets of the namespace of that path.
+    ///
+    /// # Errors
+    /// There is none.
+    fn sockets_of(&self, path: &str) -> Result<Arc<hub::Namespace>, Refused> {
+        let loaded = self.loaded_at(path)?;
+        let namespace = loaded.namespace.as_ref().map(|it| it.sockets.clone());
+        namespace.ok_or_else(|| {
+            (
+                StatusCode::NOT_FOUND,
+                format!("there is no namespace {path:?}"),
+            )
+        })
     }
 }

@@ -115,7 +115,8 @@ impl Serving {
     pub(super) async fn apply(&mut self, catalog: &mut Catalog, change: Change) {
         match change {
             Change::Added(new, content) => {
-                tracing::info!("loaded {}", new.plugin.id());
+                let id = new.plugin.id();
+                tracing::info!(plugin = %id, "loaded {id}");
                 catalog.took_effect(Change::Added(new.clone(), content));
                 self.serve(catalog);
                 self.start_services(&[new]).await;
@@ -124,7 +125,8 @@ impl Serving {
                 _ = self.replace(catalog, old, new, content).await;
             }
             Change::Removed(old) => {
-                tracing::info!("{} is served no more", old.plugin.id());
+                let id = old.plugin.id();
+                tracing::info!(plugin = %id, "{id} is served no more");
                 catalog.took_effect(Change::Removed(old.clone()));
                 self.serve(catalog);
                 // What it still has to do, it does also when it has failed too often before.
@@ -173,7 +175,8 @@ impl Serving {
         };
         let outcome = match replaced {
             Ok(()) => {
-                tracing::info!("replaced {id}: generation {}", new.generation.number);
+                let generation = new.generation.number;
+                tracing::info!(plugin = %id, "replaced {id}: generation {generation}");
                 catalog.took_effect(change);
                 Ok(())
             }
@@ -206,10 +209,10 @@ impl Serving {
         if let Some(service) = self.services.remove(&old.plugin.id().key()) {
             let _ = timeout(PATIENCE, service.stop()).await;
         }
+        let (id, generation) = (new.plugin.id(), new.generation.number);
         tracing::info!(
-            "replaced {}: generation {}, which serves another path",
-            new.plugin.id(),
-            new.generation.number
+            plugin = %id,
+            "replaced {id}: generation {generation}, which serves another path"
         );
         catalog.took_effect(Change::Replaced {
             old: old.clone(),

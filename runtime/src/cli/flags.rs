@@ -24,7 +24,7 @@ pub(super) struct Flags {
     /// The folder for compiled code [default: .tulpar/cache]
     #[arg(long, value_name = "DIR")]
     cache: Option<PathBuf>,
-    /// Serve a page at / to try the namespaces with
+    /// Serve a page at / to try the namespaces with, and the live page on 127.0.0.1:3001 or a free port
     #[arg(long)]
     dev: bool,
 }

@@ -26,7 +26,7 @@ Examples:
                                       said twice it leads back
   tulpar plugins release acme/chat    let it out of quarantine at once
 
-The server is found by its Unix socket (the setting `admin`, .tulpar/admin.sock in the server's folder), which only its
+The server is found by its Unix socket (the setting `admin.socket`, .tulpar/admin.sock in the server's folder), which only its
 own user can open.")]
 pub(super) struct Plugins {
     /// The server's Unix socket [default: .tulpar/admin.sock, or what the configuration says]
@@ -70,10 +70,10 @@ impl Plugins {
             None => {
                 let file = config_file(self.config);
                 let config = Config::load(file.as_deref(), environment())?;
-                let socket = config.admin_socket();
+                let socket = config.admin.unix();
                 socket
                     .context(
-                        "the configuration says that the server listens on no socket (`admin`)",
+                        "the configuration says that the server listens on no socket (`admin.socket`)",
                     )?
                     .to_owned()
             }

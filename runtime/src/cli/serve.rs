@@ -30,7 +30,7 @@ Examples:
   tulpar serve                                    plugins/ on 127.0.0.1:3000
   tulpar serve --listen 0.0.0.0:8080              reachable from other machines
   tulpar serve --plugins /srv/tulpar/plugins --config /etc/tulpar.toml
-  tulpar serve --dev                              with a page at / to try the namespaces
+  tulpar serve --dev                              with a page at / to try the namespaces, and the live page
 
 Stop it with Ctrl-C or SIGTERM: sockets are closed with 1001 and handlers finish; a second signal stops at once.
 At SIGHUP it reads its configuration again; the log says what of it needs a restart.")]
@@ -142,15 +142,14 @@ pub(super) async fn serve(
     });
     let address = app.address()?;
     let mut report = report(&app, &plugins);
-    let place = match &address {
-        Listen::Tcp(address) if app.is_encrypted() => format!("https://{address}"),
-        Listen::Tcp(address) => format!("http://{address}"),
-        socket @ Listen::Unix(_) => socket.to_string(),
-    };
-    _ = writeln!(report, "listening on {place}");
+    let place = app.place()?;
+    if let Some(page) = app.page() {
+        _ = writeln!(report, "the live page: http://{page}/");
+    }
     if dev && matches!(address, Listen::Tcp(_)) {
         _ = writeln!(report, "try it in a browser: {place}/");
     }
+    _ = writeln!(report, "listening on {place}");
     // Nobody has to read this.
     let _ = std::io::stdout().write_all(report.as_bytes());
     Ok(app.run(async { _ = stopped.await }).await)

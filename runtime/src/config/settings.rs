@@ -284,7 +284,9 @@ mod tests {
         );
         assert!(said("TULPAR_QUOTAS_WEIGHT", "10000").is_ok());
         assert!(said("TULPAR_QUOTAS_WEIGHT", "10001").is_err());
-        assert_eq!(said("TULPAR_ADMIN", "").unwrap().admin_socket(), None);
+        assert_eq!(said("TULPAR_ADMIN_SOCKET", "").unwrap().admin.unix(), None);
+        let token = said("TULPAR_ADMIN_TOKEN", "0123456789abcdef").unwrap();
+        assert_eq!(token.admin.token.text(), Some("0123456789abcdef"));
         assert!(said("TULPAR_LIMITS_DEADLINE_MS", "soon").is_err());
         let proxy = said("TULPAR_PROXY_TRUSTED", "10.0.0.1, ::1,")
             .unwrap()
@@ -342,7 +344,7 @@ mod tests {
 
     #[test]
     fn the_example_file_names_every_setting_with_its_default() {
-        let example = include_str!("../../../tulpar.toml");
+        let example = include_str!("../../tulpar.toml");
         let settings: String = example
             .lines()
             .filter_map(|line| line.strip_prefix('#').filter(|rest| !rest.starts_with(' ')))
@@ -354,7 +356,7 @@ mod tests {
 
     #[test]
     fn the_tables_for_tenants_and_plugins_in_the_example_file_are_accepted() {
-        let example = include_str!("../../../tulpar.toml");
+        let example = include_str!("../../tulpar.toml");
         let named = example.lines().skip_while(|line| *line != "#[tenant]");
         let shown = |line: &&str| {
             let words = [

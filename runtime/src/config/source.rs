@@ -168,10 +168,12 @@ fn is_of_plugin_config(path: &[String]) -> bool {
     config == "config" && Whose::ALL.iter().any(|known| known.table() == whose)
 }
 
-/// Whether a value is not to be shown: a text that a plugin reads. Where such a text is found is no secret.
+/// Whether a value is not to be shown: the operator's token, and a text that a plugin reads. Where such a text is found is
+/// no secret, nor is it that there is none.
 fn is_secret(path: &[String], value: &Value) -> bool {
     let table = &path[..path.len().saturating_sub(1)];
-    is_of_plugin_config(table) && value.is_str()
+    let is_token = path.iter().eq(["admin", "token"]);
+    (is_token || is_of_plugin_config(table)) && value.as_str().is_some_and(|text| !text.is_empty())
 }
 
 /// The line of each key of a file that can be parsed.
@@ -250,9 +252,10 @@ mod tests {
 
     #[test]
     fn a_text_that_a_plugin_reads_is_not_shown_and_a_reference_is() {
-        let text = "[plugin.a.config]\nkey = 'hunter2'\nother = { env = 'SECRET' }";
+        let text = "[admin]\ntoken = 'hunter2-hunter2-hunter2'\n[plugin.a.config]\nkey = 'hunter2'\nother = { env = 'SECRET' }";
         let found = sourced(text, ("SECRET", "hunter3"), &[]);
         assert_eq!(found["plugin/a/config/key"].value, None);
+        assert_eq!(found["admin/token"].value, None);
         let other = &found["plugin/a/config/other"];
         assert_eq!(
             other.value.as_ref().unwrap().to_string(),

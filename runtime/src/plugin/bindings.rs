@@ -2,7 +2,7 @@
 #![allow(missing_docs)]
 
 wasmtime::component::bindgen!({
-    path: "../wit",
+    path: "wit",
     // One world with every export: which of them a component has is asked for by its `GuestIndices`.
     inline: "
         package tulpar:host;

@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 pub(super) use self::folder::identify;
 
 use self::entry::{File, Outcome};
+pub use self::folder::place;
 use self::folder::{Scanned, folders, scan, stamp};
 use self::rivals::check_free;
 use self::turns::Turns;
@@ -466,7 +467,11 @@ impl Catalog {
             };
             let file = file.strip_prefix(&self.folder).unwrap_or(file);
             let line = format!("refused {}: {refusal}{rest}", file.display());
-            tracing::warn!("{}", one_line(&line));
+            tracing::warn!(
+                plugin = one_line(&file.to_string_lossy()),
+                "{}",
+                one_line(&line)
+            );
         }
         known.outcome = outcome;
     }

@@ -23,6 +23,8 @@ pub use self::entrance::{Entrance, Refused};
 pub use self::halves::{ReadHalf, WriteHalf};
 pub use self::listener::{Arrival, ListenError, Listener};
 pub use self::proxy::HeaderError;
+#[doc(hidden)]
+pub use self::proxy::read_header;
 pub use self::tls::{Tls, TlsError};
 
 /// Among the extensions of a request: it came over a connection that is encrypted.

@@ -34,8 +34,11 @@ use HeaderError::{Malformed, TooLong};
 /// Reads the header, and nothing behind it. Returns the client's address; none when the proxy speaks for itself, or
 /// does not say.
 ///
-/// Not cancel-safe.
-pub(super) async fn read_header(
+/// Not cancel-safe. Public for the fuzz targets alone.
+///
+/// # Errors
+/// There is no header, or none that can be.
+pub async fn read_header(
     stream: &mut (impl AsyncRead + Unpin),
 ) -> Result<Option<IpAddr>, HeaderError> {
     // No header is shorter.

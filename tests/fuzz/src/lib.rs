@@ -12,6 +12,7 @@ pub mod drive;
 mod frames;
 mod handshake;
 pub mod mutate;
+mod proxy;
 mod reader;
 mod section;
 mod world;
@@ -21,6 +22,7 @@ pub use compression::compression;
 pub use configuration::configuration;
 pub use descriptor::descriptor;
 pub use handshake::handshake;
+pub use proxy::proxy;
 pub use reader::reader;
 pub use section::section;
 
@@ -40,7 +42,7 @@ pub struct Target {
 }
 
 /// All targets.
-pub const TARGETS: [Target; 7] = [
+pub const TARGETS: [Target; 8] = [
     section::TARGET,
     descriptor::TARGET,
     configuration::TARGET,
@@ -48,6 +50,7 @@ pub const TARGETS: [Target; 7] = [
     boundary::TARGET,
     reader::TARGET,
     handshake::TARGET,
+    proxy::TARGET,
 ];
 
 /// A message as a number, the same for messages of one kind: what is quoted in it and its numbers do not count.

@@ -41,3 +41,8 @@ fn reader() {
 fn handshake() {
     run("handshake");
 }
+
+#[test]
+fn proxy() {
+    run("proxy");
+}

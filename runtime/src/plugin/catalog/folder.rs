@@ -8,6 +8,10 @@ use std::path::{Path, PathBuf};
 use super::super::load::Refusal;
 use crate::ids::PluginId;
 
+/// The longest name of a plugin that is put into the folder from elsewhere, in bytes. File systems take 255, of which
+/// some are for the ending.
+const LONGEST_NAME: usize = 200;
+
 /// What tells that a file has changed; none when it is not there. The kernel's own time of change, which cannot be set,
 /// is among it.
 pub(super) type Stamp = Option<(u64, u64, u64, i64, i64, i64, i64)>;
@@ -100,14 +104,8 @@ pub(in super::super) fn identify(tenant: Option<&Path>, file: &Path) -> Result<P
             .to_string_lossy()
             .into_owned()
     });
-    if let Some(tenant) = &tenant {
-        // The tenant is the first segment of its paths.
-        let fits = |c: char| c.is_ascii_alphanumeric() || "-_.~".contains(c);
-        if tenant.len() > 64 || !tenant.chars().all(fits) {
-            return Err(Refusal::Name(format!(
-                "the tenant's folder {tenant:?} is not 1 to 64 of the characters a-z, A-Z, 0-9, `-`, `_`, `.`, `~`"
-            )));
-        }
+    if let Some(problem) = tenant.as_deref().and_then(tenant_problem) {
+        return Err(Refusal::Name(problem));
     }
     match file.file_stem().and_then(|name| name.to_str()) {
         Some(name) if !name.chars().any(char::is_control) => Ok(PluginId {
@@ -117,5 +115,108 @@ pub(in super::super) fn identify(tenant: Option<&Path>, file: &Path) -> Result<P
         _ => Err(Refusal::Name(
             "it is not UTF-8 or has control characters".into(),
         )),
+    }
+}
+
+/// Why no tenant can be called that; none when one can. It is the first segment of its paths.
+fn tenant_problem(tenant: &str) -> Option<String> {
+    let fits = |c: char| c.is_ascii_alphanumeric() || "-_.~".contains(c);
+    (tenant.len() > 64 || !tenant.chars().all(fits)).then(|| {
+        format!(
+            "the tenant's folder {tenant:?} is not 1 to 64 of the characters a-z, A-Z, 0-9, `-`, `_`, `.`, `~`"
+        )
+    })
+}
+
+/// Where in the folder the file of the plugin is that is called so: `NAME`, or `TENANT/NAME`.
+///
+/// # Errors
+/// No plugin can be called that.
+pub fn place(key: &str) -> Result<PathBuf, String> {
+    let (tenant, name) = match key.split_once('/') {
+        Some((tenant, name)) => (Some(tenant), name),
+        None => (None, key),
+    };
+    let is_left_alone = |part: &str| part.is_empty() || part.starts_with(['.', '_']);
+    let problem = tenant.and_then(tenant_problem);
+    if let Some(problem) = problem {
+        return Err(problem);
+    }
+    if is_left_alone(name) || tenant.is_some_and(is_left_alone) {
+        return Err(format!(
+            "{key:?} names no plugin: NAME or TENANT/NAME, neither beginning with `.` or `_`"
+        ));
+    }
+    if name.contains('/') || name.chars().any(char::is_control) || name.len() > LONGEST_NAME {
+        return Err(format!(
+            "the name {name:?} is longer than {LONGEST_NAME} bytes, or has a `/` or a control character"
+        ));
+    }
+    if [Some(name), tenant]
+        .into_iter()
+        .flatten()
+        .any(|it| it.ends_with(".wasm"))
+    {
+        return Err(format!("{key:?} ends in `.wasm`, which is added to a name"));
+    }
+    Ok(Path::new(tenant.unwrap_or_default()).join(format!("{name}.wasm")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_plugin_has_one_place_in_the_folder() {
+        let longest = "n".repeat(LONGEST_NAME);
+        let longest_tenant = format!("{}/a", "t".repeat(64));
+        for good in [
+            "chat",
+            "acme/chat",
+            "a b",
+            "chat.v2",
+            "ä",
+            "log",
+            &longest,
+            &longest_tenant,
+        ] {
+            assert_eq!(place(good), Ok(format!("{good}.wasm").into()));
+        }
+    }
+
+    #[test]
+    fn no_name_leads_out_of_the_folder() {
+        let too_long = "n".repeat(LONGEST_NAME + 1);
+        let too_long_tenant = format!("{}/a", "t".repeat(65));
+        for bad in [
+            "",
+            ".",
+            "..",
+            ".a",
+            "_a",
+            "/a",
+            "/etc/a",
+            "../a",
+            "a/..",
+            "a/../b",
+            "a/.b",
+            "a/_b",
+            ".a/b",
+            "_a/b",
+            "a/b/c",
+            "a/",
+            "a\0",
+            "a\nb",
+            "a b/c",
+            "ä/c",
+            "chat.wasm",
+            "acme/chat.wasm",
+            "acme.wasm/chat",
+            "a//b",
+            &too_long,
+            &too_long_tenant,
+        ] {
+            assert!(place(bad).is_err(), "{bad:?}");
+        }
     }
 }

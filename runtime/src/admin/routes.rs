@@ -1,0 +1,103 @@
+//! Which request is answered with what.
+
+use std::sync::Arc;
+
+use hyper::body::Incoming;
+use hyper::{Method, Request, StatusCode};
+use tokio::sync::oneshot;
+
+use super::answer::{Answer, Refused, answer as whole, error, json, order, outcome};
+use super::guard::Guard;
+use super::listing::{self, Query};
+use super::{Admin, Command, Order, page, sockets, upload};
+use crate::metrics;
+use crate::plugin::host::one_line;
+use crate::telemetry::recent::RECENT;
+
+/// Answers a request. Without a guard whoever asks may.
+pub(super) async fn answer(
+    admin: &Arc<Admin>,
+    guard: Option<&Guard>,
+    request: Request<Incoming>,
+) -> Answer {
+    let (head, body) = request.into_parts();
+    if let Some(guard) = guard
+        && let Err(refused) = guard.check(&head)
+    {
+        return *refused;
+    }
+    let query = Query::parse(head.uri.query().unwrap_or_default());
+    match (&head.method, head.uri.path()) {
+        (&Method::GET, "/live") => json(StatusCode::OK, &serde_json::json!({ "live": true })),
+        (&Method::GET, "/ready") => {
+            let ready = admin.is_ready();
+            let status = match ready {
+                true => StatusCode::OK,
+                false => StatusCode::SERVICE_UNAVAILABLE,
+            };
+            json(status, &serde_json::json!({ "ready": ready }))
+        }
+        (&Method::GET, "/metrics") => {
+            let metrics = admin.metrics.render(admin.is_ready(), &admin.plugins());
+            whole(StatusCode::OK, metrics::MEDIA_TYPE, metrics)
+        }
+        (&Method::GET, "/api/overview") => json(StatusCode::OK, &admin.overview()),
+        (&Method::GET, "/api/plugins") => json(StatusCode::OK, &admin.plugins()),
+        (&Method::POST, "/api/plugins") => outcome(match order(body).await {
+            Ok(order) => obey(admin, order).await,
+            Err(refused) => Err(refused),
+        }),
+        (&Method::PUT, "/api/plugins") => outcome(upload::take(admin, &query, body).await),
+        (&Method::GET, "/api/log") => {
+            let number = query.after.parse().unwrap_or_default();
+            let mut lines = RECENT.after(&query.plugin, number);
+            for line in &mut lines {
+                line.text = one_line(&line.text);
+            }
+            json(StatusCode::OK, &serde_json::json!({ "lines": lines }))
+        }
+        (&Method::GET, "/api/sockets") => found(admin, query, listing::sockets).await,
+        (&Method::GET, "/api/socket") => found(admin, query, listing::socket).await,
+        (&Method::GET, "/api/rooms") => found(admin, query, listing::rooms).await,
+        (&Method::POST, "/api/sockets") => outcome(match order(body).await {
+            Ok(order) => sockets::obey(admin, &order),
+            Err(refused) => Err(refused),
+        }),
+        (&Method::GET, path) => page::file(path).unwrap_or_else(not_found),
+        _ => not_found(),
+    }
+}
+
+fn not_found() -> Answer {
+    error(StatusCode::NOT_FOUND, "Not Found")
+}
+
+/// What was asked for. There may be much to look through, for which no thread that serves has to stop.
+async fn found<T: serde::Serialize + 'static>(
+    admin: &Arc<Admin>,
+    query: Query,
+    find: fn(&Admin, &Query) -> Result<T, Refused>,
+) -> Answer {
+    let admin = admin.clone();
+    let found = tokio::task::spawn_blocking(move || match find(&admin, &query) {
+        Ok(found) => json(StatusCode::OK, &found),
+        Err((status, why)) => error(status, &why),
+    });
+    // A panic in it has been reported.
+    found
+        .await
+        .unwrap_or_else(|_| error(StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error"))
+}
+
+/// Has an order for a plugin carried out.
+async fn obey(admin: &Admin, order: Order) -> Result<(), Refused> {
+    let (done, outcome) = oneshot::channel();
+    let stopping = || {
+        let why = "the server is stopping".to_owned();
+        (StatusCode::SERVICE_UNAVAILABLE, why)
+    };
+    let sent = admin.commands.send(Command { order, done }).await;
+    sent.map_err(|_| stopping())?;
+    let outcome = outcome.await.map_err(|_| stopping())?;
+    outcome.map_err(|why| (StatusCode::CONFLICT, why))
+}
