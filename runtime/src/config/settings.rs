@@ -177,12 +177,13 @@ fn names(table: &Table, prefix: &str) -> Vec<String> {
     found
 }
 
-/// The names of all settings and of the tables for single tenants and plugins.
+/// The names of all settings and tables, those for single tenants and plugins among them.
 fn known() -> impl Iterator<Item = String> {
     let named = Whose::ALL.map(|whose| whose.table().to_owned());
-    names(&to_table(&Config::default()), "")
-        .into_iter()
-        .chain(named)
+    let defaults = to_table(&Config::default());
+    let tables = defaults.iter().filter(|(_, value)| value.is_table());
+    let tables: Vec<_> = tables.map(|(name, _)| name.clone()).collect();
+    names(&defaults, "").into_iter().chain(tables).chain(named)
 }
 
 /// The one of the known keys that is most like `key`, when one is.
@@ -222,6 +223,8 @@ mod tests {
     fn an_unknown_key_names_the_nearest_known_one() {
         for (text, meant) in [
             ("lisen = 'x'", "listen"),
+            ("[limts]\ndeadline-ms = 5", "limits"),
+            ("[quota]", "quotas"),
             ("[limits]\ndeadline = 5", "limits.deadline-ms"),
             ("deadline-ms = 5", "limits.deadline-ms"),
             ("[quotas]\nconnection = 5", "quotas.connections"),
