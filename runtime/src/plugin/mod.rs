@@ -19,6 +19,7 @@ mod cache;
 mod code;
 pub mod compile;
 mod controller;
+mod event;
 mod generation;
 mod instance;
 pub mod log;
@@ -30,28 +31,26 @@ mod state;
 mod surroundings;
 pub mod tally;
 mod terms;
+mod verdict;
 mod watch;
 
-use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use hyper::http::{HeaderMap, StatusCode};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use wasmtime::Engine;
-use wasmtime::component::{Linker, Resource};
+use wasmtime::component::Linker;
 
-use self::bindings::exports::tulpar::plugin::middleware_handler;
-use self::bindings::tulpar::plugin::types;
 use self::cache::Cache;
 use self::code::Codes;
 use self::compile::Compiler;
 pub use self::controller::ResponseSender;
+pub use self::event::Event;
 pub use self::generation::{Generation, ReplaceError};
-use self::host::{ContextHandle, HostState, RequestContext};
-use self::instance::{Entry, Guest, Instance};
+use self::host::HostState;
+use self::instance::Instance;
 use self::log::PluginLog;
 use self::network::Network;
 use self::place::Place;
@@ -60,14 +59,13 @@ use self::sandbox::Deadline;
 pub use self::sandbox::Overrun;
 pub use self::service::Job;
 pub use self::surroundings::Surroundings;
-use self::tally::{Call, Tally};
+use self::tally::Tally;
 use self::terms::Terms;
+pub use self::verdict::Verdict;
 use crate::backplane::Backplane;
 use crate::clock::Clock;
 use crate::config::{Live, PluginSettings};
-use crate::hub::Socket;
 use crate::ids::PluginId;
-use crate::message::{CloseEvent, Message};
 use crate::quota::{Account, Spent, Tenants};
 use crate::store::{self, Stores};
 use crate::ulak::{Sender, Ulak};
@@ -77,8 +75,6 @@ const LONGEST_WAIT: Duration = Duration::from_secs(10);
 /// Requests that one middleware may have before it at once, those of clients that have left among them. Each may have a head of
 /// `limits.request-head-bytes`.
 const DECISIONS: usize = 4096;
-/// The largest body of a middleware's response, in bytes.
-const MAX_RESPONSE_BODY: usize = 1 << 20;
 
 /// What all plugins of the process share.
 pub struct Shared {
@@ -172,35 +168,6 @@ pub struct Plugin {
     failures: AtomicU64,
     tally: Arc<Tally>,
     quarantine: Quarantine,
-}
-
-/// What happens to a socket.
-#[derive(Clone, Copy, Debug)]
-pub enum Event<'a> {
-    /// It has connected.
-    Open,
-    /// Its peer has sent a message.
-    Message(Message<'a>),
-    /// All has been written of what waited for a slow peer.
-    Drained,
-    /// It has closed.
-    Close(&'a CloseEvent),
-}
-
-/// What a middleware decides about a request.
-#[derive(Debug)]
-pub enum Verdict {
-    /// On to the next one.
-    Next,
-    /// Send this, and nothing behind it runs.
-    Respond {
-        /// 200 to 599.
-        status: StatusCode,
-        /// None of the host's own.
-        headers: HeaderMap,
-        /// The body.
-        body: Vec<u8>,
-    },
 }
 
 /// Why a call into a plugin did not do what it should.
@@ -395,141 +362,4 @@ impl Plugin {
     fn event_deadline(&self) -> Deadline {
         Deadline::of_event(&self.terms.load().settings.limits)
     }
-
-    /// Whether its namespace wants to know of [`Event::Drained`].
-    #[must_use]
-    pub fn hears_of_drains(&self) -> bool {
-        self.generation.load().code.drain.is_some()
-    }
-
-    /// Tells the namespace's handler what has happened to a socket.
-    ///
-    /// Not cancel-safe: when the future is dropped the instance is lost, as after a trap.
-    ///
-    /// # Errors
-    /// The handler returned an error, trapped or took too long.
-    pub async fn handle(&self, socket: &Arc<Socket>, event: Event<'_>) -> Result<(), CallError> {
-        let mut entry = Entry::new(self, &self.events, self.event_deadline()).await?;
-        let Instance {
-            store,
-            clock,
-            guest:
-                Guest {
-                    namespace: Some(guest),
-                    drain,
-                    ..
-                },
-        } = &mut *entry.instance
-        else {
-            return Err(CallError::NotExported("namespace-handler"));
-        };
-        let lent = store.data_mut().handles.lend(socket.clone());
-        let place = lent.rep();
-        let outcome = match event {
-            Event::Open => {
-                clock
-                    .run(Call::Open, pin!(guest.call_on_open(&mut *store, lent)))
-                    .await
-            }
-            Event::Message(message) => {
-                let message = match message {
-                    Message::Text(text) => types::MessageParam::Text(text),
-                    Message::Binary(bytes) => types::MessageParam::Binary(bytes),
-                };
-                clock
-                    .run(
-                        Call::Message,
-                        pin!(guest.call_on_message(&mut *store, lent, message)),
-                    )
-                    .await
-            }
-            Event::Drained => match drain {
-                Some(hook) => {
-                    clock
-                        .run(Call::Drain, pin!(hook.call_on_drain(&mut *store, lent)))
-                        .await
-                }
-                // Another generation has come meanwhile, which does not want to know.
-                None => Ok(Ok(Ok(()))),
-            },
-            Event::Close(event) => {
-                let event = types::CloseEvent {
-                    code: event.code,
-                    reason: &event.reason,
-                };
-                clock
-                    .run(
-                        Call::Close,
-                        pin!(guest.call_on_close(&mut *store, lent, event)),
-                    )
-                    .await
-            }
-        };
-        store.data_mut().handles.take_back(place);
-        entry.leave(outcome)?.map_err(CallError::handler)
-    }
-
-    /// Has the middleware decide about a request. Returns the request with what it attached.
-    ///
-    /// Not cancel-safe: when the future is dropped the instance is lost, as after a trap.
-    ///
-    /// # Errors
-    /// The middleware returned an error or an unusable response, trapped or took too long; the request is lost.
-    pub async fn decide(
-        &self,
-        request: Box<RequestContext>,
-    ) -> Result<(Verdict, Box<RequestContext>), CallError> {
-        let mut entry = Entry::new(self, &self.events, self.event_deadline()).await?;
-        let Instance {
-            store,
-            clock,
-            guest: Guest {
-                middleware: Some(guest),
-                ..
-            },
-        } = &mut *entry.instance
-        else {
-            return Err(CallError::NotExported("middleware-handler"));
-        };
-        store.data_mut().request = Some(request);
-        let context = Resource::<ContextHandle>::new_borrow(0);
-        let outcome = clock
-            .run(Call::Decide, pin!(guest.call_handle(&mut *store, context)))
-            .await;
-        let request = store.data_mut().request.take();
-        let verdict = entry.leave(outcome)?.map_err(CallError::handler)?;
-        let request = request.ok_or(CallError::NotExported("the request's context"))?;
-        Ok((check(verdict)?, request))
-    }
-}
-
-/// Makes a response of what a middleware says is one.
-fn check(verdict: middleware_handler::Verdict) -> Result<Verdict, CallError> {
-    let response = match verdict {
-        middleware_handler::Verdict::Next => return Ok(Verdict::Next),
-        middleware_handler::Verdict::Respond(response) => response,
-    };
-    let status = StatusCode::from_u16(response.status)
-        .ok()
-        .filter(|status| (200..600).contains(&status.as_u16()))
-        .ok_or_else(|| {
-            CallError::Answer(format!("{} is no status from 200 to 599", response.status))
-        })?;
-    if response.body.len() > MAX_RESPONSE_BODY {
-        return Err(CallError::Answer(format!(
-            "the body is over {MAX_RESPONSE_BODY} bytes"
-        )));
-    }
-    let mut headers = HeaderMap::new();
-    for types::Header { name, value } in response.headers {
-        let (name, value) = host::response_header(&name, &value).map_err(CallError::Answer)?;
-        headers
-            .try_append(name, value)
-            .map_err(|_| CallError::Answer("there are too many headers".into()))?;
-    }
-    Ok(Verdict::Respond {
-        status,
-        headers,
-        body: response.body,
-    })
 }
