@@ -1,5 +1,7 @@
 // What the page asks and tells whoever looks at it.
 
+import { h } from "./dom.js";
+
 const find = (id) => document.getElementById(id);
 
 /** Tells what came of something. */
@@ -22,19 +24,24 @@ export async function attempt(done, work) {
   }
 }
 
-/** Whether it is really to be done. Who leaves the question has said no. */
+/**
+ * Whether it is really to be done. Who leaves the question has said no.
+ * Each question is an element of its own: a closed one hears of that a moment later, when the next may be open.
+ */
 export function confirm(title, text, yes) {
-  const dialog = find("confirm");
-  find("confirm-title").textContent = title;
-  find("confirm-text").textContent = text;
-  find("confirm-yes").textContent = yes;
   return new Promise((resolve) => {
     let answer = false;
-    find("confirm-yes").onclick = () => (answer = true, dialog.close());
-    find("confirm-no").onclick = () => dialog.close();
-    dialog.onclose = () => resolve(answer);
+    const close = (said) => () => (answer = said, dialog.close());
+    const no = h("button", { type: "button", onclick: close(false) }, "Leave it");
+    const closed = () => (dialog.remove(), resolve(answer));
+    const dialog = h("dialog", { "aria-label": title, "aria-description": text, onclose: closed },
+      h("h2", {}, title),
+      h("p", {}, text),
+      h("div", { className: "row end" }, no,
+        h("button", { type: "button", className: "danger", onclick: close(true) }, yes)));
+    document.body.append(dialog);
     dialog.showModal();
-    find("confirm-no").focus();
+    no.focus();
   });
 }
 
