@@ -7,13 +7,13 @@ use std::collections::{HashMap, HashSet, hash_set};
 use std::hash::{BuildHasherDefault, Hasher};
 use std::mem::take;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use indexmap::IndexMap;
 use slab::Slab;
 
 use super::compression::Shared;
-use super::{CloseCode, Frame, Outbox, SendError, Socket, Traffic, Wire};
+use super::{CloseCode, Frame, Interest, Outbox, Place, SendError, Socket, Traffic, Wire};
 use crate::config::{Limits, SlowConsumer};
 use crate::ids::SocketId;
 use crate::quota::{Account, Held};
@@ -29,11 +29,14 @@ const MAX_PATH: usize = 256;
 
 /// The sockets and rooms behind one path.
 pub struct Namespace {
+    tenant: Option<String>,
     path: String,
     rooms_per_socket: AtomicUsize,
     rooms_per_namespace: AtomicUsize,
     account: Account,
     traffic: Arc<Traffic>,
+    /// Who has to hear which rooms there are, when somebody has.
+    interest: OnceLock<Arc<dyn Interest>>,
     members: RwLock<Members>,
 }
 
@@ -99,15 +102,17 @@ pub enum JoinError {
 }
 
 impl Namespace {
-    /// An empty namespace for the path it is mounted on.
+    /// An empty namespace for the path it is mounted on, which begins with the tenant's name when it is a tenant's.
     #[must_use]
-    pub fn new(path: String, limits: &Limits, account: Account) -> Self {
+    pub fn new(tenant: Option<&str>, path: String, limits: &Limits, account: Account) -> Self {
         Self {
+            tenant: tenant.map(str::to_owned),
             path,
             rooms_per_socket: limits.rooms_per_socket.into(),
             rooms_per_namespace: limits.rooms_per_namespace.into(),
             account,
             traffic: Arc::default(),
+            interest: OnceLock::new(),
             members: RwLock::default(),
         }
     }
@@ -137,6 +142,29 @@ impl Namespace {
     #[must_use]
     pub fn outbox(&self, capacity: usize, policy: SlowConsumer, wire: Arc<dyn Wire>) -> Outbox {
         Outbox::new(capacity, policy, self.traffic.clone(), wire)
+    }
+
+    /// Has somebody hear which rooms there are, before there are any. Nobody else can afterwards.
+    pub fn set_interest(&self, interest: Arc<dyn Interest>) {
+        let _ = self.interest.set(interest);
+    }
+
+    /// Whether somebody hears that.
+    #[must_use]
+    pub fn has_interest(&self) -> bool {
+        self.interest.get().is_some()
+    }
+
+    fn toggle(&self, place: impl FnOnce() -> Place) {
+        if let Some(interest) = self.interest.get() {
+            interest.toggle(place());
+        }
+    }
+
+    /// Whose it is; none for the root folder.
+    #[must_use]
+    pub fn tenant(&self) -> Option<&str> {
+        self.tenant.as_deref()
     }
 
     /// The path it is mounted on.
@@ -188,6 +216,9 @@ impl Namespace {
             socket.close_between_messages(*code, reason);
         }
         members.sockets.insert(socket.id(), socket);
+        if members.sockets.len() == 1 {
+            self.toggle(|| Place::Whole);
+        }
     }
 
     /// Serves nobody from now on: returns the sockets that are to be closed; those that still come are closed with this
@@ -204,21 +235,23 @@ impl Namespace {
     #[must_use]
     pub fn remove(&self, socket: &Socket) -> Option<Leaving> {
         let members = &mut *self.write();
-        members.sockets.swap_remove(&socket.id());
+        let was_in = members.sockets.swap_remove(&socket.id()).is_some();
+        if was_in && members.sockets.is_empty() {
+            self.toggle(|| Place::Whole);
+        }
         let joined = members.joined.remove(&socket.id()).unwrap_or_default();
         let mut leaving = Leaving {
             rooms: joined.into_iter(),
             left: Vec::new(),
         };
-        let done = members.leave_some(socket, &mut leaving, AT_ONCE, &self.account);
+        let done = members.leave_some(socket, &mut leaving, AT_ONCE, self);
         (!done).then_some(leaving)
     }
 
     /// Takes a socket that has been removed out of more of its rooms. Returns whether these were all.
     #[must_use]
     pub fn remove_more(&self, socket: &Socket, leaving: &mut Leaving) -> bool {
-        self.write()
-            .leave_some(socket, leaving, IN_A_TURN, &self.account)
+        self.write().leave_some(socket, leaving, IN_A_TURN, self)
     }
 
     /// The socket of that id.
@@ -282,6 +315,7 @@ impl Namespace {
                 members: Sockets::default(),
             };
             let id = members.rooms.insert(room);
+            self.toggle(|| Place::Room(name.clone()));
             members.by_name.insert(name, id);
             id
         });
@@ -301,7 +335,7 @@ impl Namespace {
         let joined = members.joined.get_mut(&id);
         if joined.is_some_and(|joined| joined.remove(found)) {
             let room = *found;
-            members.leave(room, id, &self.account);
+            members.leave(room, id, self);
         }
     }
 
@@ -336,6 +370,22 @@ impl Namespace {
         let members = self.read();
         let sockets = members.of(room).into_iter().flat_map(IndexMap::keys);
         sockets.copied().collect()
+    }
+
+    /// How many rooms there are.
+    #[must_use]
+    pub fn rooms_len(&self) -> usize {
+        self.read().rooms.len()
+    }
+
+    /// Whether anybody is in a place.
+    #[must_use]
+    pub fn is_in_use(&self, place: &Place) -> bool {
+        let members = self.read();
+        match place {
+            Place::Whole => !members.sockets.is_empty(),
+            Place::Room(name) => members.by_name.contains_key(name),
+        }
     }
 
     /// How many sockets are in a room.
@@ -400,10 +450,12 @@ impl Members {
         socket: &Socket,
         leaving: &mut Leaving,
         most: usize,
-        account: &Account,
+        namespace: &Namespace,
     ) -> bool {
         for room in leaving.rooms.by_ref().take(most) {
-            leaving.left.extend(self.leave(room, socket.id(), account));
+            leaving
+                .left
+                .extend(self.leave(room, socket.id(), namespace));
         }
         let done = leaving.rooms.len() == 0;
         if done {
@@ -414,14 +466,15 @@ impl Members {
     }
 
     /// Takes a socket out of a room's list, and the room away when it was the last. Returns the room's name.
-    fn leave(&mut self, room: RoomId, id: SocketId, account: &Account) -> Option<Arc<str>> {
+    fn leave(&mut self, room: RoomId, id: SocketId, namespace: &Namespace) -> Option<Arc<str>> {
         let Room { name, members } = self.rooms.get_mut(room)?;
         let name = name.clone();
         members.swap_remove(&id);
         if members.is_empty() {
             self.by_name.swap_remove(&name);
             self.rooms.remove(room);
-            account.give_back(Held::Rooms, 1);
+            namespace.account.give_back(Held::Rooms, 1);
+            namespace.toggle(|| Place::Room(name.clone()));
         }
         Some(name)
     }
