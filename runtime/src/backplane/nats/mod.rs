@@ -11,6 +11,8 @@ mod counters;
 mod outcome;
 mod peers;
 #[doc(hidden)]
+pub mod pieces;
+#[doc(hidden)]
 pub mod publication;
 mod questions;
 mod reader;

@@ -3,7 +3,6 @@
 //! Each namespace has a reader of its own, so that none waits behind the crowds of another.
 
 mod arrivals;
-mod pieces;
 mod rooms;
 
 use std::sync::{Arc, Weak};
@@ -13,10 +12,10 @@ use futures_util::{FutureExt, StreamExt};
 use tokio::task::yield_now;
 
 use self::arrivals::Arrivals;
-use self::pieces::Pieces;
 use self::rooms::Subscriptions;
 use super::super::numbers::Reason;
 use super::super::{SendFailure, send_here};
+use super::pieces::{Added, Pieces};
 use super::publication::Publication;
 use super::topic::Topic;
 use super::{Joined, outcome};
@@ -117,9 +116,9 @@ impl Reader {
             _ => {
                 let most = self.joined.config.load().limits.max_message_bytes;
                 match self.pieces.add(publication, most) {
-                    pieces::Added::Whole(body) => body,
-                    pieces::Added::Waits => return,
-                    pieces::Added::Lost => return self.joined.counters.lose(Reason::Malformed, 1),
+                    Added::Whole(body) => body,
+                    Added::Waits => return,
+                    Added::Lost => return self.joined.counters.lose(Reason::Malformed, 1),
                 }
             }
         };
