@@ -47,6 +47,7 @@ use crate::config::Live;
 use crate::hub::{Audience, Frame, Namespace};
 use crate::ids::{NodeId, SocketId};
 use crate::nats::Nats;
+use crate::quota::Spent;
 
 /// What a message that waits to be sent takes in memory beside its bytes.
 const OVERHEAD: usize = 1 << 10;
@@ -144,6 +145,8 @@ impl Backplane for NatsBackplane {
         };
         let elsewhere = match self.0.topic(namespace) {
             Some(topic) => {
+                // It costs something also when nobody is there.
+                namespace.account().charge(Spent::Deliveries, 1);
                 let subject = topic.subjects.audience(audience);
                 self.0.carry(&topic, subject, None, except, frame)
             }
@@ -181,9 +184,11 @@ impl Backplane for NatsBackplane {
 
     fn leave(&self) -> Leaving<'_> {
         Box::pin(async {
-            peers::leave(&self.0);
-            // It is on its way when nothing waits any more.
-            let _ = timeout(self.0.patience, self.0.nats.client().flush()).await;
+            if self.0.nats.is_connected() {
+                peers::leave(&self.0);
+                // It is on its way when nothing waits any more.
+                let _ = timeout(self.0.patience, self.0.nats.client().flush()).await;
+            }
         })
     }
 

@@ -53,7 +53,9 @@ impl Reader {
     /// Reads until the namespace is gone.
     pub(super) async fn read(mut self) {
         while !self.topic.has_ended() {
-            self.subscriptions.note(self.topic.take());
+            if !self.subscriptions.are_behind() {
+                self.subscriptions.note(self.topic.take());
+            }
             if self.subscriptions.are_behind() {
                 let Some(namespace) = self.namespace.upgrade() else {
                     return;
