@@ -5,7 +5,7 @@
 mod arrivals;
 mod rooms;
 
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 
 use async_nats::Message as Arrived;
 use futures_util::{FutureExt, StreamExt};
@@ -32,21 +32,19 @@ const AT_ONCE: usize = 64;
 pub(super) struct Reader {
     joined: Arc<Joined>,
     topic: Arc<Topic>,
-    namespace: Weak<Namespace>,
     subscriptions: Subscriptions,
     arrivals: Arrivals,
     pieces: Pieces,
 }
 
 impl Reader {
-    pub(super) fn new(joined: Arc<Joined>, topic: Arc<Topic>, namespace: Weak<Namespace>) -> Self {
+    pub(super) fn new(joined: Arc<Joined>, topic: Arc<Topic>) -> Self {
         Self {
             subscriptions: Subscriptions::new(joined.clone(), topic.clone()),
             arrivals: Arrivals::default(),
             pieces: Pieces::default(),
             joined,
             topic,
-            namespace,
         }
     }
 
@@ -57,7 +55,7 @@ impl Reader {
                 self.subscriptions.note(self.topic.take());
             }
             if self.subscriptions.are_behind() {
-                let Some(namespace) = self.namespace.upgrade() else {
+                let Some(namespace) = self.topic.namespace.upgrade() else {
                     return;
                 };
                 self.subscriptions.catch_up(&namespace, AT_ONCE).await;
@@ -77,7 +75,7 @@ impl Reader {
 
     /// Delivers a message and those that are there already.
     fn deliver_with(&mut self, first: Arrived) {
-        let Some(namespace) = self.namespace.upgrade() else {
+        let Some(namespace) = self.topic.namespace.upgrade() else {
             return;
         };
         let mut batch = vec![first];
