@@ -299,6 +299,6 @@ pub mod prelude {
     pub use crate::{
         CloseEvent, Context, Error, IntoResponse, Json, Message, Middleware, Namespace, Request,
         Response, Result, Socket, SocketError, Ulak, UlakError, UlakErrorCode, Value, Verdict,
-        config, fetch, json, kv, log, rooms, sockets, ulak,
+        cluster, config, fetch, json, kv, log, rooms, sockets, ulak,
     };
 }
