@@ -23,6 +23,7 @@ macro_rules! exports {
                 "tulpar:plugin/sockets@0.1.0": crate::bindings::imports::tulpar::plugin::sockets,
                 "tulpar:plugin/rooms@0.1.0": crate::bindings::imports::tulpar::plugin::rooms,
                 "tulpar:plugin/ulak@0.1.0": crate::bindings::imports::tulpar::plugin::ulak,
+                "tulpar:plugin/cluster@0.1.0": crate::bindings::imports::tulpar::plugin::cluster,
                 "tulpar:plugin/http@0.1.0": crate::bindings::imports::tulpar::plugin::http,
                 "tulpar:plugin/log@0.1.0": crate::bindings::imports::tulpar::plugin::log,
                 "wasi:config/store@0.2.0-rc.1": crate::bindings::imports::wasi::config::store,

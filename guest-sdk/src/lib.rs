@@ -47,7 +47,7 @@
 //!
 //! # Where to look
 //! - [`Namespace`]: the handlers of the sockets of one path; [`Socket`]: one connection.
-//! - [`rooms`] and [`sockets`]: everybody else in the namespace.
+//! - [`rooms`] and [`sockets`]: everybody else in the namespace; [`cluster`]: the same on all nodes.
 //! - [`Middleware`]: decides about requests before they become sockets or reach a controller; it sees them as a
 //!   [`Context`].
 //! - [`service`](macro@service): works in the background: at the start, at times, at the stop.
@@ -69,6 +69,7 @@
 
 #[allow(unsafe_code, missing_docs, unreachable_pub, clippy::all)]
 mod bindings;
+pub mod cluster;
 pub mod config;
 mod controller;
 mod error;
@@ -298,6 +299,6 @@ pub mod prelude {
     pub use crate::{
         CloseEvent, Context, Error, IntoResponse, Json, Message, Middleware, Namespace, Request,
         Response, Result, Socket, SocketError, Ulak, UlakError, UlakErrorCode, Value, Verdict,
-        config, fetch, json, kv, log, rooms, sockets, ulak,
+        cluster, config, fetch, json, kv, log, rooms, sockets, ulak,
     };
 }

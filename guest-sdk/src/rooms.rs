@@ -1,4 +1,5 @@
-//! The rooms of the plugin's namespace. A room exists while it has members.
+//! The rooms of the plugin's namespace. A room exists while it has members. What is sent to one reaches its members on all
+//! nodes; what is asked here is what this node has, and [`cluster`](crate::cluster) has the rest.
 
 use crate::bindings::imports::tulpar::plugin::rooms;
 use crate::error::{Result, refused};
@@ -23,17 +24,17 @@ pub fn broadcast(message: impl IntoMessage) -> Result<u32> {
     rooms::broadcast(payload.borrow()).map_err(refused)
 }
 
-/// The ids of the sockets in the room; empty when the room does not exist.
+/// The ids of the sockets of this node in the room; empty when there are none.
 pub fn members(room: &str) -> Vec<String> {
     rooms::members(room)
 }
 
-/// The names of all rooms, in no particular order.
+/// The names of the rooms that sockets of this node are in, in no particular order.
 pub fn names() -> Vec<String> {
     rooms::names()
 }
 
-/// How many sockets are in the room.
+/// How many sockets of this node are in the room.
 pub fn count(room: &str) -> u32 {
     rooms::count(room)
 }

@@ -1,5 +1,6 @@
 //! The composition root: from a configuration to a server that runs, and to its end.
 
+mod joined;
 mod serving;
 
 use std::convert::Infallible;
@@ -17,12 +18,15 @@ use tokio::time::{Instant, interval, sleep, timeout_at};
 
 use self::serving::{Serving, close};
 use crate::admin::{self, About, Admin, Command, Door};
+use crate::backplane::{Backplane, NatsBackplane};
 use crate::config::{Config, Listen, Live};
-use crate::hub::Socket;
+use crate::hub::{CloseCode, Socket};
 use crate::ids::NodeId;
+use crate::nats::Nats;
 use crate::net::router::Router;
 use crate::net::{self, Server};
 use crate::plugin::catalog::Catalog;
+use crate::plugin::describe::Loaded;
 use crate::plugin::host::one_line;
 use crate::plugin::{Shared, Surroundings};
 use crate::transport::{Listener, Tls};
@@ -62,6 +66,8 @@ pub struct App {
     reloads: mpsc::Receiver<Config>,
     listener: Listener,
     page: Option<admin::Address>,
+    backplane: Arc<dyn Backplane>,
+    nats: Option<Nats>,
 }
 
 /// How a server ended.
@@ -90,6 +96,8 @@ impl App {
     /// See [`App::new`].
     pub async fn amid(config: Config, surroundings: Surroundings) -> Result<Self> {
         let started = std::time::Instant::now();
+        let mut surroundings = surroundings;
+        let node = NodeId::random().context("the operating system has no randomness to give")?;
         let all_tenants = config.ulak.all_tenants;
         let config = Live::from(&config);
         let listener = Listener::bind(&config).await?;
@@ -99,18 +107,23 @@ impl App {
             Some(address) => format!("cannot listen on {address} (admin.listen)"),
             None => "cannot listen for the live page".to_owned(),
         })?;
-        let backplane = surroundings.backplane.clone();
-        let ulak = Arc::new(Ulak::new(backplane, all_tenants));
+        if given.backplane.is_joined() {
+            let nats = Nats::connect(&given.backplane).await?;
+            surroundings.backplane = Arc::new(NatsBackplane::join(node, &nats, &config));
+            surroundings.nats = Some(nats);
+        }
+        let (backplane, nats) = (surroundings.backplane.clone(), surroundings.nats.clone());
+        let ulak = Arc::new(Ulak::new(backplane.clone(), all_tenants));
         let shared = Shared::new(&config, surroundings, ulak.clone())?;
         let catalog = Catalog::open(shared).await?;
-        let node = NodeId::random().context("the operating system has no randomness to give")?;
         let server = Arc::new(Server::new(node, &config, Router::default()));
         let about = About {
             node,
             address: place(&listener.address()?, listener.tls().is_some()),
             started,
         };
-        let (admin, commands) = Admin::new(about, &config, server.metrics().clone());
+        let (admin, commands) =
+            Admin::new(about, &config, server.metrics().clone(), backplane.clone());
         let serving = Serving::new(server, ulak, admin, &catalog);
         // One that waits is as good as two: the last counts.
         let (reload, reloads) = mpsc::channel(1);
@@ -123,6 +136,8 @@ impl App {
             reloads,
             listener,
             page,
+            backplane,
+            nats,
         })
     }
 
@@ -190,10 +205,12 @@ impl App {
             mut reloads,
             listener,
             page,
+            backplane,
+            nats,
         } = self;
         let server = serving.server.clone();
         let tls = listener.tls().cloned();
-        let serving_admin = serving.admin.clone();
+        let (serving_admin, live_admin) = (serving.admin.clone(), serving.admin.clone());
         // Nothing is ever sent: the channel closes when nobody is busy any more.
         let (busy, mut idle) = mpsc::channel(1);
         let (stopping, stopped) = watch::channel(None);
@@ -242,6 +259,7 @@ impl App {
                     never = listen_to_operator(serving_admin.clone(), socket.as_deref()) => match never {},
                     never = show_page(serving_admin, page) => match never {},
                     never = renew_certificate(tls) => match never {},
+                    never = joined::look_after(nats, &config, &live_admin) => match never {},
                 }
             }
         }
@@ -270,6 +288,7 @@ impl App {
             stops.spawn(service.stop());
         }
         let stopped = timeout_at(end, stops.join_all()).await;
+        backplane.leave().await;
         if drained.is_ok() && stopped.is_ok() {
             return Ended::Clean;
         }
@@ -322,33 +341,43 @@ async fn look_after(
 async fn drain(catalog: &Catalog, idle: &mut mpsc::Receiver<Infallible>, over: Duration) {
     tokio::select! {
         _ = idle.recv() => return,
-        () = close_in_batches(all_sockets(catalog), over) => {}
+        () = close_in_batches(all_sockets(catalog), CloseCode::GoingAway, STOPPING, over) => {}
     }
     // A handshake that was under way may still bring a socket; each round closes those that have come.
     let mut rounds = interval(ROUND_OF_DRAIN);
     loop {
         tokio::select! {
             _ = idle.recv() => return,
-            _ = rounds.tick() => close(&all_sockets(catalog), STOPPING).await,
+            _ = rounds.tick() => close(&all_sockets(catalog), CloseCode::GoingAway, STOPPING).await,
         }
     }
 }
 
 /// Closes a batch in each round, so that their clients do not all come to other servers in the same moment.
-async fn close_in_batches(sockets: Vec<Arc<Socket>>, over: Duration) {
+async fn close_in_batches(
+    sockets: Vec<Arc<Socket>>,
+    code: CloseCode,
+    reason: &str,
+    over: Duration,
+) {
     let rounds = (over.as_millis() / ROUND_OF_DRAIN.as_millis()).max(1);
     let rounds = usize::try_from(rounds).unwrap_or(usize::MAX);
     let mut timer = interval(ROUND_OF_DRAIN);
     for batch in sockets.chunks(sockets.len().div_ceil(rounds).max(1)) {
         timer.tick().await;
-        close(batch, STOPPING).await;
+        close(batch, code, reason).await;
     }
 }
 
 /// Not by the routes: what lost a middleware has none, and may have sockets.
 fn all_sockets(catalog: &Catalog) -> Vec<Arc<Socket>> {
-    let loaded = catalog.loaded().iter();
-    let namespaces = loaded.filter_map(|loaded| loaded.namespace.as_ref());
+    sockets_of(catalog.loaded())
+}
+
+fn sockets_of(plugins: &[Arc<Loaded>]) -> Vec<Arc<Socket>> {
+    let namespaces = plugins
+        .iter()
+        .filter_map(|loaded| loaded.namespace.as_ref());
     namespaces.flat_map(|it| it.sockets.sockets()).collect()
 }
 

@@ -10,6 +10,7 @@
 //! it.
 
 mod admin;
+mod backplane;
 mod given;
 mod hosts;
 mod limits;
@@ -33,7 +34,10 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use toml::Table;
 
-pub use self::admin::{Admin, Token};
+pub use self::admin::{Admin, Secret};
+pub use self::backplane::{
+    Backplane, BackplaneKind, CutOff, NatsServer, Prefix, Schedules, StoreKind,
+};
 pub use self::given::Given;
 pub use self::hosts::HostPattern;
 pub use self::limits::{LimitOverrides, Limits, Timeouts};
@@ -80,6 +84,8 @@ pub struct Config {
     pub proxy: Proxy,
     /// Where traces and logs go beside the standard error.
     pub telemetry: Telemetry,
+    /// How the node is joined with others.
+    pub backplane: Backplane,
     /// Who may reach whom through the broker.
     pub ulak: Ulak,
     /// What a plugin or a client may use.
@@ -118,6 +124,7 @@ impl Default for Config {
             tls: Tls::default(),
             proxy: Proxy::default(),
             telemetry: Telemetry::default(),
+            backplane: Backplane::default(),
             ulak: Ulak::default(),
             limits: Limits::default(),
             timeouts: Timeouts::default(),
@@ -236,7 +243,11 @@ impl Config {
     /// Which values do not go together; none when all do. That is asked once everything is said, because the
     /// environment may change either of two.
     fn conflict(&self) -> Option<String> {
-        let tables = [self.tls.conflict(), self.admin.conflict()];
+        let tables = [
+            self.tls.conflict(),
+            self.admin.conflict(),
+            self.backplane.conflict(),
+        ];
         if let Some(conflict) = tables.into_iter().flatten().next() {
             return Some(conflict);
         }

@@ -15,6 +15,18 @@ impl NodeId {
     pub fn random() -> Result<Self, getrandom::Error> {
         Ok(Self(getrandom::u32()?))
     }
+
+    /// Its form between nodes.
+    #[must_use]
+    pub fn to_bytes(self) -> [u8; 4] {
+        self.0.to_be_bytes()
+    }
+
+    /// The id of that form.
+    #[must_use]
+    pub fn from_bytes(bytes: [u8; 4]) -> Self {
+        Self(u32::from_be_bytes(bytes))
+    }
 }
 
 /// The id of a socket: the node that holds the connection and 128 random bits. Unguessable, and unique across nodes.
@@ -26,6 +38,29 @@ pub struct SocketId {
 }
 
 impl SocketId {
+    /// The length of its form between nodes, in bytes.
+    pub const LENGTH: usize = 20;
+
+    /// Its form between nodes.
+    #[must_use]
+    pub fn to_bytes(self) -> [u8; Self::LENGTH] {
+        let mut bytes = [0; Self::LENGTH];
+        bytes[..4].copy_from_slice(&self.node.to_bytes());
+        bytes[4..].copy_from_slice(&self.random.to_be_bytes());
+        bytes
+    }
+
+    /// The id of that form.
+    #[must_use]
+    pub fn from_bytes(bytes: [u8; Self::LENGTH]) -> Self {
+        let number = |bytes: &[u8]| bytes.iter().fold(0, |n, byte| n << 8 | u128::from(*byte));
+        Self {
+            // Four bytes fit.
+            node: NodeId(number(&bytes[..4]) as u32),
+            random: number(&bytes[4..]),
+        }
+    }
+
     /// Draws a new id for a socket of `node`.
     ///
     /// # Errors

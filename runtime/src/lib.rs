@@ -22,6 +22,7 @@ pub mod message;
 pub mod metrics;
 pub mod middleware;
 pub mod namespace;
+pub mod nats;
 pub mod net;
 pub mod plugin;
 pub mod quota;

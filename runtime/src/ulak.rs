@@ -4,11 +4,13 @@
 //! rooms do. Host functions come here, each with the [`Sender`] of its plugin.
 
 use std::collections::BTreeMap;
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 
-use crate::backplane::Backplane;
+use crate::backplane::{Backplane, NotCarried, SendFailure, Sending};
 use crate::hub::{self, Audience, Frame};
 use crate::ids::SocketId;
 
@@ -37,6 +39,14 @@ pub enum Target<'a> {
     Room(&'a str),
     /// The socket of that id.
     Socket(&'a str),
+}
+
+/// A message on its way: how many sockets of this node were addressed, or that one of another node took it.
+pub enum Delivery {
+    /// It has arrived where it can be seen to, or not.
+    Done(Result<u32, UlakError>),
+    /// Another node will tell.
+    Waiting(Pin<Box<dyn Future<Output = Result<u32, UlakError>> + Send>>),
 }
 
 /// Why a message was not sent. The texts name what a plugin named, and nothing of others.
@@ -73,7 +83,17 @@ pub enum UlakError {
         /// The namespace, as it was named.
         namespace: String,
         /// Why.
-        error: hub::SendError,
+        error: SendFailure,
+    },
+    /// It did not reach the other nodes; sockets of this node that it is for have it.
+    #[error("the message reached {here} sockets of this node, and no other node: {error}")]
+    BroadcastFailed {
+        /// The namespace, as it was named.
+        namespace: String,
+        /// How many sockets of this node were addressed.
+        here: u32,
+        /// Why.
+        error: NotCarried,
     },
     /// The sender may not address it.
     #[error(
@@ -95,9 +115,10 @@ impl Ulak {
 
     /// Tells it what is served from now on.
     pub fn set_served(&self, namespaces: impl IntoIterator<Item = Served>) {
-        let by_path = namespaces
-            .into_iter()
-            .map(|served| (served.sockets.path().to_owned(), served));
+        let by_path = namespaces.into_iter().map(|served| {
+            self.backplane.attach(&served.sockets);
+            (served.sockets.path().to_owned(), served)
+        });
         self.served.store(Arc::new(by_path.collect()));
     }
 
@@ -120,30 +141,52 @@ pub struct Sender {
 }
 
 impl Sender {
-    /// Sends a frame. Returns how many sockets of this node were addressed.
-    ///
-    /// # Errors
-    /// See [`UlakError`].
-    pub fn send(
-        &self,
-        namespace: &str,
-        target: Target<'_>,
-        frame: &Frame,
-    ) -> Result<u32, UlakError> {
-        let sockets = self.find(namespace)?;
+    /// Sends a frame. What is sent afterwards arrives afterwards, also when the outcome is not awaited.
+    #[must_use]
+    pub fn send(&self, namespace: &str, target: Target<'_>, frame: &Frame) -> Delivery {
+        let sockets = match self.find(namespace) {
+            Ok(sockets) => sockets,
+            Err(error) => return Delivery::Done(Err(error)),
+        };
         let audience = match target {
             Target::Broadcast => Audience::Everybody,
             Target::Room(name) if hub::Namespace::is_room_name(name) => {
                 Audience::Room { name, except: None }
             }
             Target::Room(_) => {
-                return Err(UlakError::InvalidRoom {
+                return Delivery::Done(Err(UlakError::InvalidRoom {
                     namespace: namespace.to_owned(),
-                });
+                }));
             }
-            Target::Socket(id) => return to_socket(&sockets, namespace, id, frame),
+            Target::Socket(id) => return self.to_socket(&sockets, namespace, id, frame),
         };
-        Ok(self.ulak.backplane.publish(&sockets, audience, frame))
+        let published = self.ulak.backplane.publish(&sockets, audience, frame);
+        let here = published.here;
+        let carried = published.elsewhere.map(|()| here);
+        Delivery::Done(carried.map_err(|error| UlakError::BroadcastFailed {
+            namespace: namespace.to_owned(),
+            here,
+            error,
+        }))
+    }
+
+    fn to_socket(
+        &self,
+        sockets: &hub::Namespace,
+        namespace: &str,
+        id: &str,
+        frame: &Frame,
+    ) -> Delivery {
+        let failed = failed(namespace, id);
+        let Ok(socket) = id.parse::<SocketId>() else {
+            return Delivery::Done(Err(failed(SendFailure::Unknown)));
+        };
+        match self.ulak.backplane.send_to(sockets, socket, frame) {
+            Sending::Done(sent) => Delivery::Done(sent.map(|()| 1).map_err(failed)),
+            Sending::Waiting(sending) => Delivery::Waiting(Box::pin(async move {
+                sending.await.map(|()| 1).map_err(failed)
+            })),
+        }
     }
 
     /// The paths of all namespaces that may be addressed, sorted.
@@ -205,25 +248,24 @@ pub(crate) fn in_error(namespace: &str) -> String {
     }
 }
 
-fn to_socket(
-    sockets: &hub::Namespace,
-    namespace: &str,
-    id: &str,
-    frame: &Frame,
-) -> Result<u32, UlakError> {
-    let found = id.parse::<SocketId>().ok().and_then(|id| sockets.get(id));
-    let Some(socket) = found else {
-        return Err(UlakError::SocketNotFound {
-            namespace: namespace.to_owned(),
-            id: id.chars().take(64).collect(),
-        });
-    };
-    match sockets.send(&socket, frame.clone()) {
-        Ok(()) => Ok(1),
-        Err(error) => Err(UlakError::SendFailed {
-            namespace: namespace.to_owned(),
-            error,
-        }),
+/// What becomes of a failure to send to a socket that was named so.
+fn failed(namespace: &str, id: &str) -> impl Fn(SendFailure) -> UlakError + Send + use<> {
+    let namespace = namespace.to_owned();
+    let id: String = id.chars().take(64).collect();
+    move |error| {
+        let namespace = namespace.clone();
+        match error {
+            SendFailure::Unknown => UlakError::SocketNotFound {
+                namespace,
+                id: id.clone(),
+            },
+            SendFailure::NotCarried(error) => UlakError::BroadcastFailed {
+                namespace,
+                here: 0,
+                error,
+            },
+            error => UlakError::SendFailed { namespace, error },
+        }
     }
 }
 
@@ -238,6 +280,7 @@ mod tests {
         let served = |tenant: Option<&str>, path: &str| Served {
             tenant: tenant.map(str::to_owned),
             sockets: Arc::new(hub::Namespace::new(
+                tenant,
                 path.to_owned(),
                 &Limits::default(),
                 crate::quota::Account::unbounded(),
@@ -300,7 +343,10 @@ mod tests {
     fn u1_rooms_and_sockets_that_cannot_be_are_errors_and_empty_rooms_are_not() {
         let sender = ulak(false).sender(None);
         let frame = Frame::ping(b"");
-        let send = |target| sender.send("/chat", target, &frame);
+        let send = |target| match sender.send("/chat", target, &frame) {
+            Delivery::Done(sent) => sent,
+            Delivery::Waiting(_) => panic!("there is no other node"),
+        };
         assert_eq!(send(Target::Broadcast), Ok(0));
         assert_eq!(send(Target::Room("nobody")), Ok(0));
         assert!(matches!(

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 /// From the bottom to the top. Modules on one line may not import each other.
 const LAYERS: &[&[&str]] = &[
     &["clock", "ids", "message", "config", "metrics"],
-    &["deflate", "quota", "telemetry"],
+    &["deflate", "nats", "quota", "telemetry"],
     &["hub", "store"],
     &["backplane", "transport"],
     &["ulak"],

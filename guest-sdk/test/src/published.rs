@@ -3,7 +3,7 @@
 use std::mem::take;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tulpar_runtime::backplane::{Backplane, Local};
+use tulpar_runtime::backplane::{self, Backplane, Local};
 use tulpar_runtime::hub::{Audience, Frame, Namespace};
 
 use crate::Message;
@@ -38,7 +38,12 @@ impl Recorder {
 }
 
 impl Backplane for Recorder {
-    fn publish(&self, namespace: &Namespace, audience: Audience<'_>, frame: &Frame) -> u32 {
+    fn publish(
+        &self,
+        namespace: &Namespace,
+        audience: Audience<'_>,
+        frame: &Frame,
+    ) -> backplane::Published {
         if let Some((opcode, payload)) = frame.uncompressed() {
             let room = match audience {
                 Audience::Room { name, .. } => Some(name.to_owned()),

@@ -134,6 +134,7 @@ impl World {
             compiler: Compiler::in_process(),
             clock: Arc::new(self.clock.clone()),
             backplane: Arc::new(self.recorder.clone()),
+            nats: None,
             network: Arc::new(self.hosts.clone()),
         };
         let app = self.block_on(App::amid(config, surroundings));

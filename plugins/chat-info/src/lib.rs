@@ -1,4 +1,4 @@
-//! Tells whoever asks how many are in the room.
+//! Tells whoever asks how many are in the room, on all nodes.
 
 use tulpar::prelude::*;
 
@@ -15,7 +15,7 @@ impl Namespace for ChatInfo {
 
     fn on_message(&mut self, ws: &Socket<()>, _message: Message) -> Result<()> {
         ws.send(Json(
-            json!({ "type": "room_info", "totalUsers": rooms::count(ROOM) }),
+            json!({ "type": "room_info", "totalUsers": cluster::room_count(ROOM).count }),
         ))
     }
 }

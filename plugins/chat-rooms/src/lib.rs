@@ -88,16 +88,19 @@ fn say(ws: &Socket<Option<Visitor>>, message: &Value) -> Result<()> {
 }
 
 fn whisper(ws: &Socket<Option<Visitor>>, to: &Value, message: &Value) -> Result<()> {
-    let Some(peer) = to.as_str().and_then(sockets::get::<Option<Visitor>>) else {
-        return ws.send(Json(
+    let whispered = ulak("/chat-rooms").to_socket(
+        to.as_str().unwrap_or_default(),
+        Json(json!({ "type": "private_message", "message": message })),
+    );
+    match whispered {
+        Err(error) if error.code == UlakErrorCode::SocketNotFound => ws.send(Json(
             json!({ "type": "error", "message": "Unknown socket" }),
-        ));
-    };
-    // A peer that does not read is no fault of the sender, whose socket an error would close.
-    if let Err(error) = peer.send(Json(
-        json!({ "type": "private_message", "message": message }),
-    )) {
-        log::warn(format!("private message to {} is lost: {error}", peer.id()));
+        )),
+        // A peer that does not read is no fault of the sender, whose socket an error would close.
+        Err(error) => {
+            log::warn(format!("a private message is lost: {error}"));
+            Ok(())
+        }
+        Ok(()) => Ok(()),
     }
-    Ok(())
 }

@@ -8,6 +8,7 @@ mod answer;
 mod client;
 mod guard;
 mod info;
+mod joined;
 mod listener;
 mod listing;
 mod numbers;
@@ -18,8 +19,8 @@ mod sockets;
 mod upload;
 
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use arc_swap::ArcSwap;
@@ -32,7 +33,8 @@ pub use self::client::{AskError, Client};
 pub use self::info::{Calls, Messages, PluginInfo, Status, Uses};
 pub use self::listener::{Address, Door, serve};
 use self::upload::Uploads;
-use crate::config::Live;
+use crate::backplane::Backplane;
+use crate::config::{CutOff, Live};
 use crate::hub;
 use crate::ids::NodeId;
 use crate::metrics::Metrics;
@@ -93,6 +95,9 @@ pub struct Admin {
     /// Where files go that are sent; none when none are taken.
     uploads: Option<Uploads>,
     ready: AtomicBool,
+    /// Since when this node is cut off from the others; none when it is not.
+    cut_off: Mutex<Option<Instant>>,
+    backplane: Arc<dyn Backplane>,
     plugins: ArcSwap<Vec<Known>>,
     commands: mpsc::Sender<Command>,
 }
@@ -114,6 +119,7 @@ impl Admin {
         about: About,
         config: &Live,
         metrics: Arc<Metrics>,
+        backplane: Arc<dyn Backplane>,
     ) -> (Arc<Self>, mpsc::Receiver<Command>) {
         let (commands, orders) = mpsc::channel(WAITING);
         let admin = Self {
@@ -122,6 +128,8 @@ impl Admin {
             config: config.clone(),
             uploads: Uploads::new(config),
             ready: AtomicBool::new(false),
+            cut_off: Mutex::default(),
+            backplane,
             plugins: ArcSwap::default(),
             commands,
         };
@@ -133,10 +141,23 @@ impl Admin {
         self.ready.store(ready, Ordering::Relaxed);
     }
 
-    /// Whether it should: once the services have started, and until the server is to stop.
+    /// Whether it should: once the services have started, and until the server is to stop. Not while it closes its clients
+    /// because it is cut off from the other nodes.
     #[must_use]
     pub fn is_ready(&self) -> bool {
-        self.ready.load(Ordering::Relaxed)
+        let closes = self.config.load().backplane.cut_off == CutOff::Close;
+        self.ready.load(Ordering::Relaxed) && !(closes && self.cut_off().is_some())
+    }
+
+    /// Since when it is cut off from the other nodes; none when it is not.
+    pub fn set_cut_off(&self, since: Option<Instant>) {
+        *self.cut_off.lock().unwrap_or_else(PoisonError::into_inner) = since;
+    }
+
+    /// Since when it is cut off from the other nodes; none when it is not.
+    #[must_use]
+    pub fn cut_off(&self) -> Option<Instant> {
+        *self.cut_off.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// These are the plugins from now on.

@@ -299,9 +299,13 @@ mod tests {
         serde_json::from_value(info).unwrap()
     }
 
+    fn told(plugins: Vec<PluginInfo>) -> [Box<dyn Collector>; 1] {
+        [Box::new(Plugins(plugins))]
+    }
+
     #[test]
     fn each_plugin_has_its_numbers_under_its_tenant_and_its_name() {
-        let text = Metrics::new().render(true, Plugins(vec![plugin("chat"), plugin("acme/chat")]));
+        let text = Metrics::new().render(true, told(vec![plugin("chat"), plugin("acme/chat")]));
         for line in [
             "tulpar_plugin_generation{tenant=\"@root\",plugin=\"chat\"} 2",
             "tulpar_messages_received_total{tenant=\"acme\",plugin=\"chat\"} 4",
@@ -320,7 +324,7 @@ mod tests {
     #[test]
     fn there_is_a_bound_to_how_many_have() {
         let plugins: Vec<_> = (0..=MOST).map(|n| plugin(&format!("p{n}"))).collect();
-        let text = Metrics::new().render(true, Plugins(plugins));
+        let text = Metrics::new().render(true, told(plugins));
         let series = |name: &str| text.lines().filter(|it| it.starts_with(name)).count();
         assert_eq!(series("tulpar_plugin_serving{"), MOST);
         assert!(text.contains("tulpar_plugins_without_metrics 1\n"));

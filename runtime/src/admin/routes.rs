@@ -4,10 +4,12 @@ use std::sync::Arc;
 
 use hyper::body::Incoming;
 use hyper::{Method, Request, StatusCode};
+use prometheus_client::collector::Collector;
 use tokio::sync::oneshot;
 
 use super::answer::{Answer, Refused, answer as whole, error, json, order, outcome};
 use super::guard::Guard;
+use super::joined::Joined;
 use super::listing::{self, Query};
 use super::numbers::Plugins;
 use super::{Admin, Command, Order, page, sockets, upload};
@@ -36,12 +38,18 @@ pub(super) async fn answer(
                 true => StatusCode::OK,
                 false => StatusCode::SERVICE_UNAVAILABLE,
             };
-            json(status, &serde_json::json!({ "ready": ready }))
+            let cut_off = admin.cut_off().is_some();
+            json(
+                status,
+                &serde_json::json!({ "ready": ready, "cut-off": cut_off }),
+            )
         }
         (&Method::GET, "/metrics") => {
-            let metrics = admin
-                .metrics
-                .render(admin.is_ready(), Plugins(admin.plugins()));
+            let others: [Box<dyn Collector>; 2] = [
+                Box::new(Joined(admin.backplane.numbers())),
+                Box::new(Plugins(admin.plugins())),
+            ];
+            let metrics = admin.metrics.render(admin.is_ready(), others);
             whole(StatusCode::OK, metrics::MEDIA_TYPE, metrics)
         }
         (&Method::GET, "/api/overview") => json(StatusCode::OK, &admin.overview()),

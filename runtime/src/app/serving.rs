@@ -229,7 +229,7 @@ impl Serving {
     async fn end(&self, plugin: &Loaded, reason: &str) {
         if let Some(namespace) = &plugin.namespace {
             let sockets = namespace.sockets.end(CloseCode::GoingAway, reason);
-            close(&sockets, reason).await;
+            close(&sockets, CloseCode::GoingAway, reason).await;
         }
     }
 
@@ -272,10 +272,10 @@ fn with(catalog: &Catalog, old: &Arc<Loaded>, new: &Arc<Loaded>) -> Vec<Arc<Load
 }
 
 /// Closes sockets once their handlers are done with the message in hand, some at a time.
-pub(super) async fn close(sockets: &[Arc<Socket>], reason: &str) {
+pub(super) async fn close(sockets: &[Arc<Socket>], code: CloseCode, reason: &str) {
     for batch in sockets.chunks(CLOSE_BATCH) {
         for socket in batch {
-            socket.close_between_messages(CloseCode::GoingAway, reason);
+            socket.close_between_messages(code, reason);
         }
         tokio::task::yield_now().await;
     }

@@ -1,6 +1,6 @@
 //! One node, which is everybody.
 
-use super::Backplane;
+use super::{Backplane, Published};
 use crate::hub::{Audience, Frame, Namespace};
 
 /// The backplane of a node that stands alone.
@@ -8,7 +8,10 @@ use crate::hub::{Audience, Frame, Namespace};
 pub struct Local;
 
 impl Backplane for Local {
-    fn publish(&self, namespace: &Namespace, audience: Audience<'_>, frame: &Frame) -> u32 {
-        namespace.deliver(audience, frame)
+    fn publish(&self, namespace: &Namespace, audience: Audience<'_>, frame: &Frame) -> Published {
+        Published {
+            here: namespace.deliver(audience, frame),
+            elsewhere: Ok(()),
+        }
     }
 }

@@ -17,7 +17,7 @@ use crate::plugin::host::one_line;
 use crate::telemetry;
 
 /// What is logged unless TULPAR_LOG says otherwise.
-const LOG: &str = "info";
+const LOG: &str = "info,async_nats=warn";
 
 #[derive(Args)]
 #[command(after_help = "\

@@ -21,7 +21,7 @@ pub struct Admin {
     #[serde(with = "address")]
     pub listen: Option<SocketAddr>,
     /// What has to be said on that address. Empty: nothing, which only an address of this machine may have.
-    pub token: Token,
+    pub token: Secret,
     /// The names, beside those of this machine and addresses, under which that address is asked for.
     pub hosts: Vec<HostPattern>,
     /// Whether a plugin may be put into the plugins folder from there.
@@ -31,14 +31,14 @@ pub struct Admin {
 /// A secret that whoever asks has to know. It is not shown.
 #[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct Token(String);
+pub struct Secret(String);
 
 impl Default for Admin {
     fn default() -> Self {
         Self {
             socket: ".tulpar/admin.sock".into(),
             listen: None,
-            token: Token::default(),
+            token: Secret::default(),
             hosts: Vec::new(),
             uploads: false,
         }
@@ -77,7 +77,7 @@ impl Admin {
     }
 }
 
-impl Token {
+impl Secret {
     /// What it is; none when nothing is asked for.
     #[must_use]
     pub fn text(&self) -> Option<&str> {
@@ -85,7 +85,7 @@ impl Token {
     }
 }
 
-impl fmt::Debug for Token {
+impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("..")
     }

@@ -17,8 +17,9 @@ pub struct Live(Arc<ArcSwap<Config>>);
 
 /// Settings of which nobody takes note while the server runs, as they stand in a file; a table stands for all in it. What
 /// is said of single tenants and plugins is reloaded but for their quotas.
-const AT_START: [&str; 26] = [
+const AT_START: [&str; 27] = [
     "admin",
+    "backplane",
     "cache",
     "limits.cache-bytes",
     "limits.compile-memory-bytes",

@@ -107,6 +107,17 @@ const QUOTAS: [Range; 11] = [
     range("weight", 1, 10_000),
 ];
 
+const BACKPLANE: [Range; 7] = [
+    range("cut-off-ms", 0, HOUR),
+    range("request-ms", 1, 60_000),
+    range("heartbeat-ms", 50, 60_000),
+    range("rooms", 0, 1_000_000),
+    range("queue-bytes", 1 << 16, 1 << 32),
+    range("lease-ms", 1_000, HOUR),
+    // More than five copies NATS does not keep.
+    range("replicas", 1, 5),
+];
+
 const TELEMETRY: [Range; 1] = [range("trace-one-in", 1, 1_000_000_000)];
 
 impl Range {
@@ -136,6 +147,7 @@ pub(super) fn of(table: &str) -> &'static [Range] {
         "timeouts" => &TIMEOUTS,
         "sockets" => &SOCKETS,
         "quotas" => &QUOTAS,
+        "backplane" => &BACKPLANE,
         "telemetry" => &TELEMETRY,
         _ => &[],
     }
@@ -179,7 +191,7 @@ mod tests {
 
     #[test]
     fn every_range_holds_at_its_ends_and_one_past_them_fails() {
-        for name in ["limits", "timeouts", "sockets", "quotas"] {
+        for name in ["limits", "timeouts", "sockets", "quotas", "backplane"] {
             for range in of(name) {
                 let (least, most) = (range.least, range.most);
                 let tried = |value: i64| {
@@ -203,7 +215,7 @@ mod tests {
 
     #[test]
     fn a_number_at_the_end_of_its_range_fits_its_field() {
-        for name in ["limits", "timeouts", "sockets", "quotas"] {
+        for name in ["limits", "timeouts", "sockets", "quotas", "backplane"] {
             let mut settings = Table::try_from(Config::default()).unwrap();
             for range in of(name) {
                 for value in [range.least, range.most] {

@@ -168,12 +168,13 @@ fn is_of_plugin_config(path: &[String]) -> bool {
     config == "config" && Whose::ALL.iter().any(|known| known.table() == whose)
 }
 
-/// Whether a value is not to be shown: a text that a plugin reads, or the operator's token. Where a text is found is no
-/// secret, nor that there is no token.
+/// Whether a value is not to be shown: a text that a plugin reads, a token or a password. Where a text is found is no
+/// secret, nor that there is none.
 fn is_secret(path: &[String], value: &Value) -> bool {
     let table = &path[..path.len().saturating_sub(1)];
-    let is_token = path == ["admin", "token"] && value.as_str() != Some("");
-    is_token || is_of_plugin_config(table) && value.is_str()
+    let named = ["admin.token", "backplane.token", "backplane.password"];
+    let is_named = named.contains(&path.join(".").as_str()) && value.as_str() != Some("");
+    is_named || is_of_plugin_config(table) && value.is_str()
 }
 
 /// The line of each key of a file that can be parsed.

@@ -4,10 +4,13 @@ use bytes::{Buf, BufMut, Bytes, BytesMut};
 use fastwebsockets::OpCode;
 
 use crate::message::Message;
-use crate::quota::Hold;
+use crate::quota::{Account, Held as Counted, Hold};
 
 /// The largest payload of a ping, pong or close frame (RFC 6455, section 5.5).
 pub const MAX_CONTROL_PAYLOAD: usize = 125;
+
+/// What a message that waits takes in memory beside its bytes.
+const OVERHEAD: u64 = 128;
 
 /// The bit of a header's first byte that says that it is the last frame of its message, as each here is.
 const FIN: u8 = 0x80;
@@ -34,6 +37,8 @@ pub enum CloseCode {
     MessageTooBig = 1009,
     /// The plugin failed.
     InternalError = 1011,
+    /// The server cannot do what it is there for at the moment. Come back at once, to another one.
+    ServiceRestart = 1012,
 }
 
 /// Whether a close frame may carry that code (RFC 6455, section 7.4.1, and the registry it founded). 1016 to 2999 are
@@ -66,10 +71,15 @@ impl Frame {
         Self::encode(FIN | opcode as u8, &[message.payload()])
     }
 
-    /// The same; what it holds is let go with the last copy of the frame.
+    /// The same, and counted as waiting until its last copy is dropped; none when its account has no room for it.
     #[must_use]
-    pub fn held(message: Message<'_>, hold: Hold) -> Self {
-        Self::message(message).holding(hold)
+    pub fn counted(message: Message<'_>, account: &Account) -> Option<Self> {
+        if !account.bounds(Counted::Queued) {
+            return Some(Self::message(message));
+        }
+        let bytes = message.payload().len() as u64 + OVERHEAD;
+        let hold = account.hold(Counted::Queued, bytes)?;
+        Some(Self::message(message).holding(hold))
     }
 
     /// The same frame, with something to let go with its last copy.

@@ -6,6 +6,7 @@
 
 mod compression;
 mod frame;
+mod interest;
 mod namespace;
 mod outbox;
 mod socket;
@@ -15,6 +16,7 @@ mod wire;
 
 pub use compression::Compressor;
 pub use frame::{CloseCode, Frame, MAX_CONTROL_PAYLOAD, is_sendable};
+pub use interest::{Interest, Place};
 pub use namespace::{Audience, JoinError, Leaving, Namespace};
 pub use outbox::{Accepted, Next, Outbox, Seen, SendError, State};
 pub use socket::Socket;

@@ -1,19 +1,18 @@
 //! The sockets of one namespace and its rooms.
 
+mod members;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{HashMap, HashSet, hash_set};
-use std::hash::{BuildHasherDefault, Hasher};
-use std::mem::take;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use indexmap::IndexMap;
-use slab::Slab;
 
+pub use self::members::Leaving;
+use self::members::{Members, Room, Sockets};
 use super::compression::Shared;
-use super::{CloseCode, Frame, Outbox, SendError, Socket, Traffic, Wire};
+use super::{CloseCode, Frame, Interest, Outbox, Place, SendError, Socket, Traffic, Wire};
 use crate::config::{Limits, SlowConsumer};
 use crate::ids::SocketId;
 use crate::quota::{Account, Held};
@@ -29,45 +28,15 @@ const MAX_PATH: usize = 256;
 
 /// The sockets and rooms behind one path.
 pub struct Namespace {
+    tenant: Option<String>,
     path: String,
     rooms_per_socket: AtomicUsize,
     rooms_per_namespace: AtomicUsize,
     account: Account,
     traffic: Arc<Traffic>,
+    /// Who has to hear which rooms there are, when somebody has.
+    interest: OnceLock<Arc<dyn Interest>>,
     members: RwLock<Members>,
-}
-
-type Sockets = IndexMap<SocketId, Arc<Socket>, BuildHasherDefault<IdHasher>>;
-
-#[derive(Default)]
-struct Members {
-    /// Why who comes now has to go again; none while there is somebody to serve it.
-    ended: Option<(CloseCode, String)>,
-    sockets: Sockets,
-    rooms: Slab<Room>,
-    /// An IndexMap keeps the hashes: when it grows, a hundred thousand names are not hashed again.
-    by_name: IndexMap<Arc<str>, RoomId>,
-    joined: HashMap<
-        SocketId,
-        HashSet<RoomId, BuildHasherDefault<IdHasher>>,
-        BuildHasherDefault<IdHasher>,
-    >,
-}
-
-/// Where a room is in the list. So the names, which may be long, are hashed once when a socket comes or goes.
-type RoomId = usize;
-
-struct Room {
-    name: Arc<str>,
-    /// In an IndexMap the members lie side by side, which is how a publication walks them.
-    members: Sockets,
-}
-
-/// What is still to be done for a socket that goes.
-pub struct Leaving {
-    rooms: hash_set::IntoIter<RoomId>,
-    /// The names of the rooms that it is out of.
-    left: Vec<Arc<str>>,
 }
 
 /// Whom a message is for, within one namespace.
@@ -99,15 +68,17 @@ pub enum JoinError {
 }
 
 impl Namespace {
-    /// An empty namespace for the path it is mounted on.
+    /// An empty namespace for the path it is mounted on, which begins with the tenant's name when it is a tenant's.
     #[must_use]
-    pub fn new(path: String, limits: &Limits, account: Account) -> Self {
+    pub fn new(tenant: Option<&str>, path: String, limits: &Limits, account: Account) -> Self {
         Self {
+            tenant: tenant.map(str::to_owned),
             path,
             rooms_per_socket: limits.rooms_per_socket.into(),
             rooms_per_namespace: limits.rooms_per_namespace.into(),
             account,
             traffic: Arc::default(),
+            interest: OnceLock::new(),
             members: RwLock::default(),
         }
     }
@@ -137,6 +108,29 @@ impl Namespace {
     #[must_use]
     pub fn outbox(&self, capacity: usize, policy: SlowConsumer, wire: Arc<dyn Wire>) -> Outbox {
         Outbox::new(capacity, policy, self.traffic.clone(), wire)
+    }
+
+    /// Has somebody hear which rooms there are, before there are any. Nobody else can afterwards.
+    pub fn set_interest(&self, interest: Arc<dyn Interest>) {
+        let _ = self.interest.set(interest);
+    }
+
+    /// Whether somebody hears that.
+    #[must_use]
+    pub fn has_interest(&self) -> bool {
+        self.interest.get().is_some()
+    }
+
+    fn toggle(&self, place: impl FnOnce() -> Place) {
+        if let Some(interest) = self.interest.get() {
+            interest.toggle(place());
+        }
+    }
+
+    /// Whose it is; none for the root folder.
+    #[must_use]
+    pub fn tenant(&self) -> Option<&str> {
+        self.tenant.as_deref()
     }
 
     /// The path it is mounted on.
@@ -188,6 +182,9 @@ impl Namespace {
             socket.close_between_messages(*code, reason);
         }
         members.sockets.insert(socket.id(), socket);
+        if members.sockets.len() == 1 {
+            self.toggle(|| Place::Whole);
+        }
     }
 
     /// Serves nobody from now on: returns the sockets that are to be closed; those that still come are closed with this
@@ -204,21 +201,23 @@ impl Namespace {
     #[must_use]
     pub fn remove(&self, socket: &Socket) -> Option<Leaving> {
         let members = &mut *self.write();
-        members.sockets.swap_remove(&socket.id());
+        let was_in = members.sockets.swap_remove(&socket.id()).is_some();
+        if was_in && members.sockets.is_empty() {
+            self.toggle(|| Place::Whole);
+        }
         let joined = members.joined.remove(&socket.id()).unwrap_or_default();
         let mut leaving = Leaving {
             rooms: joined.into_iter(),
             left: Vec::new(),
         };
-        let done = members.leave_some(socket, &mut leaving, AT_ONCE, &self.account);
+        let done = members.leave_some(socket, &mut leaving, AT_ONCE, self);
         (!done).then_some(leaving)
     }
 
     /// Takes a socket that has been removed out of more of its rooms. Returns whether these were all.
     #[must_use]
     pub fn remove_more(&self, socket: &Socket, leaving: &mut Leaving) -> bool {
-        self.write()
-            .leave_some(socket, leaving, IN_A_TURN, &self.account)
+        self.write().leave_some(socket, leaving, IN_A_TURN, self)
     }
 
     /// The socket of that id.
@@ -282,6 +281,7 @@ impl Namespace {
                 members: Sockets::default(),
             };
             let id = members.rooms.insert(room);
+            self.toggle(|| Place::Room(name.clone()));
             members.by_name.insert(name, id);
             id
         });
@@ -301,7 +301,7 @@ impl Namespace {
         let joined = members.joined.get_mut(&id);
         if joined.is_some_and(|joined| joined.remove(found)) {
             let room = *found;
-            members.leave(room, id, &self.account);
+            members.leave(room, id, self);
         }
     }
 
@@ -336,6 +336,22 @@ impl Namespace {
         let members = self.read();
         let sockets = members.of(room).into_iter().flat_map(IndexMap::keys);
         sockets.copied().collect()
+    }
+
+    /// How many rooms there are.
+    #[must_use]
+    pub fn rooms_len(&self) -> usize {
+        self.read().rooms.len()
+    }
+
+    /// Whether anybody is in a place.
+    #[must_use]
+    pub fn is_in_use(&self, place: &Place) -> bool {
+        let members = self.read();
+        match place {
+            Place::Whole => !members.sockets.is_empty(),
+            Place::Room(name) => members.by_name.contains_key(name),
+        }
     }
 
     /// How many sockets are in a room.
@@ -379,81 +395,5 @@ impl Drop for Namespace {
     fn drop(&mut self) {
         let rooms = self.read().rooms.len();
         self.account.give_back(Held::Rooms, rooms as u64);
-    }
-}
-
-impl Members {
-    /// The members of a room; none when there is no such room.
-    fn of(&self, room: &str) -> Option<&Sockets> {
-        let id = self.by_name.get(room)?;
-        Some(&self.rooms.get(*id)?.members)
-    }
-
-    fn names<S>(&self, rooms: &HashSet<RoomId, S>) -> Vec<Arc<str>> {
-        let rooms = rooms.iter().filter_map(|id| self.rooms.get(*id));
-        rooms.map(|room| room.name.clone()).collect()
-    }
-
-    /// Takes a socket out of so many more rooms. Returns whether these were all; it has left them then.
-    fn leave_some(
-        &mut self,
-        socket: &Socket,
-        leaving: &mut Leaving,
-        most: usize,
-        account: &Account,
-    ) -> bool {
-        for room in leaving.rooms.by_ref().take(most) {
-            leaving.left.extend(self.leave(room, socket.id(), account));
-        }
-        let done = leaving.rooms.len() == 0;
-        if done {
-            // It is in nobody's list any more, so that this happens once.
-            socket.left.get_or_init(|| take(&mut leaving.left));
-        }
-        done
-    }
-
-    /// Takes a socket out of a room's list, and the room away when it was the last. Returns the room's name.
-    fn leave(&mut self, room: RoomId, id: SocketId, account: &Account) -> Option<Arc<str>> {
-        let Room { name, members } = self.rooms.get_mut(room)?;
-        let name = name.clone();
-        members.swap_remove(&id);
-        if members.is_empty() {
-            self.by_name.swap_remove(&name);
-            self.rooms.remove(room);
-            account.give_back(Held::Rooms, 1);
-        }
-        Some(name)
-    }
-}
-
-/// Socket ids are random already: some of their bits are as good a hash as any, and nobody outside can choose them. Nor can
-/// anybody choose the numbers of rooms.
-#[derive(Default)]
-struct IdHasher(u64);
-
-impl Hasher for IdHasher {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            self.0 = self.0.rotate_left(8) ^ u64::from(*byte);
-        }
-    }
-
-    fn write_u128(&mut self, random: u128) {
-        self.0 = random as u64;
-    }
-
-    fn write_u32(&mut self, _node: u32) {}
-
-    /// The number of a room, which the host has given.
-    fn write_usize(&mut self, number: usize) {
-        // hashbrown takes both ends of it; a multiplication spreads the number over all of it.
-        self.0 = (number as u64)
-            .wrapping_mul(0x9e37_79b9_7f4a_7c15)
-            .rotate_right(32);
     }
 }

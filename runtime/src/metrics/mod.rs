@@ -215,7 +215,11 @@ impl Metrics {
 
     /// All numbers, as OpenMetrics text, with those that somebody else has.
     #[must_use]
-    pub fn render(&self, ready: bool, others: impl Collector) -> String {
+    pub fn render(
+        &self,
+        ready: bool,
+        others: impl IntoIterator<Item = Box<dyn Collector>>,
+    ) -> String {
         let mut now = Registry::with_prefix(PREFIX);
         let gauge = ConstGauge::new(u64::from(ready));
         now.register(
@@ -223,7 +227,9 @@ impl Metrics {
             "Whether connections should be sent here: 1, or 0",
             gauge,
         );
-        now.register_collector(Box::new(others));
+        for others in others {
+            now.register_collector(others);
+        }
         let mut all = String::new();
         // Writing to a String does not fail.
         let _ = text::encode_registry(&mut all, &self.registry)
@@ -249,7 +255,7 @@ mod tests {
         metrics.refused(Refusal::Origin);
         metrics.lost(Loss::Slow);
         metrics.lost(Loss::Slow);
-        let text = metrics.render(true, Process::new());
+        let text = metrics.render(true, [Box::new(Process::new()) as Box<dyn Collector>]);
         for line in [
             "tulpar_refused_total{reason=\"origin\"} 1",
             "tulpar_refused_total{reason=\"full\"} 0",

@@ -21,6 +21,8 @@ wasmtime::component::bindgen!({
         "wasi:keyvalue/store": async | trappable,
         "wasi:keyvalue/atomics": async | trappable,
         "wasi:keyvalue/batch": async | trappable,
+        "tulpar:plugin/cluster": async | trappable,
+        "tulpar:plugin/ulak.to-socket": async | trappable,
         "tulpar:plugin/ulak.to-many": async | trappable,
         "tulpar:plugin/ulak.broadcast-all": async | trappable,
         "tulpar:plugin/ulak.bulk-send": async | trappable,

@@ -212,6 +212,7 @@ fn mount(
     Ok(NamespaceDescriptor {
         sockets: sockets.unwrap_or_else(|| {
             Arc::new(hub::Namespace::new(
+                plugin.id.tenant.as_deref(),
                 path,
                 &plugin.settings().limits,
                 plugin.account.clone(),

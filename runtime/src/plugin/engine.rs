@@ -113,6 +113,7 @@ pub fn linker(engine: &Engine) -> wasmtime::Result<Linker<HostState>> {
     bindings::tulpar::plugin::sockets::add_to_linker::<_, HasSelf<HostState>>(l, own)?;
     bindings::tulpar::plugin::rooms::add_to_linker::<_, HasSelf<HostState>>(l, own)?;
     bindings::tulpar::plugin::ulak::add_to_linker::<_, HasSelf<HostState>>(l, own)?;
+    bindings::tulpar::plugin::cluster::add_to_linker::<_, HasSelf<HostState>>(l, own)?;
     bindings::tulpar::plugin::http::add_to_linker::<_, HasSelf<HostState>>(l, own)?;
     bindings::tulpar::plugin::log::add_to_linker::<_, HasSelf<HostState>>(l, own)?;
     bindings::tulpar::plugin::types::add_to_linker::<_, HasSelf<HostState>>(l, own)?;

@@ -112,6 +112,7 @@ impl Shared {
             compiler,
             clock,
             backplane,
+            nats: _,
             network,
         } = surroundings;
         // As many as Tokio starts.

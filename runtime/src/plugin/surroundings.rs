@@ -7,6 +7,7 @@ use super::network::{Internet, Network};
 use crate::backplane::{Backplane, Local};
 use crate::clock::{Clock, MachineClock};
 use crate::config::Limits;
+use crate::nats::Nats;
 
 /// What plugins find around them.
 pub struct Surroundings {
@@ -16,6 +17,8 @@ pub struct Surroundings {
     pub clock: Arc<dyn Clock>,
     /// Carries what they publish.
     pub backplane: Arc<dyn Backplane>,
+    /// What this node shares with others; none when it stands alone.
+    pub nats: Option<Nats>,
     /// Carries their requests to other hosts.
     pub network: Arc<dyn Network>,
 }
@@ -28,6 +31,7 @@ impl Surroundings {
             compiler: Compiler::in_child(limits),
             clock: Arc::new(MachineClock),
             backplane: Arc::new(Local),
+            nats: None,
             network: Arc::new(Internet),
         }
     }

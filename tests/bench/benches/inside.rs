@@ -103,6 +103,7 @@ fn publish(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("publish");
     for members in [1, 100, 10_000] {
         let namespace = Namespace::new(
+            None,
             "/room".into(),
             &Config::default().limits,
             Account::unbounded(),

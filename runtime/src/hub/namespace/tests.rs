@@ -9,7 +9,7 @@ fn namespace(rooms_per_socket: usize, rooms_per_namespace: usize) -> Namespace {
         rooms_per_namespace,
         ..Limits::default()
     };
-    Namespace::new("/test".into(), &limits, Account::unbounded())
+    Namespace::new(None, "/test".into(), &limits, Account::unbounded())
 }
 
 fn socket(namespace: &Namespace) -> Arc<Socket> {

@@ -4,6 +4,7 @@
 //! waits for, the store's disk and other hosts, counts as the guest's time.
 
 mod clocks;
+mod cluster;
 mod config;
 mod http;
 mod keyvalue;
@@ -36,7 +37,7 @@ use crate::config::{Limits, PluginSettings};
 use crate::hub;
 use crate::ids::PluginId;
 use crate::message::Message;
-use crate::quota::{Account, Held, Hold, Spent};
+use crate::quota::{Account, Hold, Spent};
 
 /// The most JSON a plugin may attach to one connection, in bytes.
 pub const MAX_VALUES: usize = 64 << 10;
@@ -46,9 +47,6 @@ pub const MAX_VALUES: usize = 64 << 10;
 const WASI_HANDLES: usize = 256;
 /// Random bytes that one call may ask for. They are drawn on the thread that serves.
 const MAX_RANDOM: u64 = 64 << 10;
-
-/// What a message that waits takes in memory beside its bytes.
-const FRAME: u64 = 128;
 
 /// The data of a store.
 pub struct HostState {
@@ -128,8 +126,10 @@ impl HostState {
             return Err(types::SocketError::InvalidArgument);
         }
         let frame = encode(message, &self.settings.limits, &self.account)?;
+        // What does not reach other nodes is counted there: the message is this node's sockets' all the same.
         let addressed = self.namespace.as_ref().map_or(0, |namespace| {
-            self.shared.backplane.publish(namespace, audience, &frame)
+            let published = self.shared.backplane.publish(namespace, audience, &frame);
+            published.here
         });
         self.account.charge(Spent::Deliveries, u64::from(addressed));
         Ok(addressed)
@@ -192,15 +192,7 @@ fn encode(
     if account.exhausted(Spent::Deliveries).is_some() {
         return Err(types::SocketError::LimitExceeded);
     }
-    if !account.bounds(Held::Queued) {
-        return Ok(hub::Frame::message(message));
-    }
-    let bytes = message.payload().len() as u64 + FRAME;
-    let hold = account.hold(Held::Queued, bytes);
-    match hold {
-        Some(hold) => Ok(hub::Frame::held(message, hold)),
-        None => Err(types::SocketError::LimitExceeded),
-    }
+    hub::Frame::counted(message, account).ok_or(types::SocketError::LimitExceeded)
 }
 
 /// The text, when it is JSON and no longer than [`MAX_VALUES`].

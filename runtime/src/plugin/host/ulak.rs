@@ -1,8 +1,14 @@
 //! `tulpar:plugin/ulak`.
 
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
 use tokio::task::yield_now;
+use tokio::time::timeout;
 use wasmtime::{Result, format_err};
 
 use super::super::Plugin;
@@ -11,6 +17,7 @@ use super::super::bindings::tulpar::plugin::ulak::{
     BulkResult, Error, ErrorCode, Host, Operation, Target,
 };
 use super::{HostState, encode};
+use crate::backplane::SendFailure;
 use crate::config::PluginSettings;
 use crate::hub;
 use crate::quota::{Account, Spent};
@@ -25,6 +32,33 @@ const OPERATION: usize = 64;
 const REPORTED: usize = 16;
 
 type Outcome<T = u32> = std::result::Result<T, Error>;
+
+/// A message on its way.
+enum Going {
+    Done(Outcome),
+    /// Another node will tell.
+    Waiting(Pin<Box<dyn Future<Output = std::result::Result<u32, UlakError>> + Send>>),
+}
+
+impl Going {
+    /// What comes of it within that time.
+    async fn outcome(self, namespace: &str, patience: Duration) -> Outcome {
+        match self {
+            Self::Done(outcome) => outcome,
+            Self::Waiting(sending) => match timeout(patience, sending).await {
+                Ok(sent) => Ok(sent?),
+                Err(_) => Err(silent(namespace)),
+            },
+        }
+    }
+}
+
+/// The socket's node has not said in time what came of it.
+fn silent(namespace: &str) -> Error {
+    let namespace = namespace.to_owned();
+    let error = SendFailure::Silent;
+    UlakError::SendFailed { namespace, error }.into()
+}
 
 /// The plugin's way to the namespaces. It is apart from the rest of the state, which cannot be lent while a call waits.
 pub(super) struct Broker {
@@ -66,20 +100,38 @@ impl Broker {
         })
     }
 
-    fn send_to(
+    fn send_to(&self, namespace: &str, target: ulak::Target<'_>, message: &MessageResult) -> Going {
+        match self.frame_for(namespace, message) {
+            Ok(frame) => self.deliver(namespace, target, &frame),
+            Err(error) => Going::Done(Err(error)),
+        }
+    }
+
+    /// To an audience, of which nothing is to be waited for.
+    fn send_at_once(
         &self,
         namespace: &str,
         target: ulak::Target<'_>,
         message: &MessageResult,
     ) -> Outcome {
-        let frame = self.frame_for(namespace, message)?;
-        self.deliver(namespace, target, &frame)
+        match self.send_to(namespace, target, message) {
+            Going::Done(outcome) => outcome,
+            Going::Waiting(_) => Err(silent(namespace)),
+        }
     }
 
-    fn deliver(&self, namespace: &str, target: ulak::Target<'_>, frame: &hub::Frame) -> Outcome {
-        let addressed = self.sender.send(namespace, target, frame)?;
-        self.account.charge(Spent::Deliveries, u64::from(addressed));
-        Ok(addressed)
+    fn deliver(&self, namespace: &str, target: ulak::Target<'_>, frame: &hub::Frame) -> Going {
+        match self.sender.send(namespace, target, frame) {
+            ulak::Delivery::Done(sent) => {
+                let addressed = sent.as_ref().map_or(0, |addressed| u64::from(*addressed));
+                self.account.charge(Spent::Deliveries, addressed);
+                Going::Done(sent.map_err(Error::from))
+            }
+            ulak::Delivery::Waiting(sending) => {
+                self.account.charge(Spent::Deliveries, 1);
+                Going::Waiting(sending)
+            }
+        }
     }
 
     /// The results of several operations, of which the first `limits.bulk-operations` are done. Now and then it gives the
@@ -89,8 +141,9 @@ impl Broker {
     /// There are so many that reporting them would cost more than a guest may have the host spend; the guest traps.
     async fn in_bulk<T: Sync>(
         &self,
-        operations: Vec<T>,
-        operate: impl Fn(&T) -> Outcome + Send,
+        operations: &[T],
+        patience: Duration,
+        operate: impl Fn(&T) -> Going + Send,
     ) -> Result<BulkResult> {
         let most = self.settings.limits.bulk_operations;
         if operations.len() > most.saturating_mul(REPORTED) {
@@ -100,25 +153,46 @@ impl Broker {
             ));
         }
         let mut results = Vec::with_capacity(operations.len());
+        let mut waiting = FuturesUnordered::new();
         let mut done = 0;
         for (index, operation) in operations.iter().enumerate() {
             if done >= AT_A_TIME {
                 done = 0;
                 yield_now().await;
             }
-            let outcome = match index < most {
+            let going = match index < most {
                 true => operate(operation),
-                false => Err(Error {
+                false => Going::Done(Err(Error {
                     code: ErrorCode::LimitExceeded,
                     message: format!(
                         "it is one of more than {most} in one call (limits.bulk-operations)"
                     ),
                     namespace: None,
-                }),
+                })),
             };
-            done += OPERATION + outcome.as_ref().map_or(0, |addressed| *addressed as usize);
-            results.push(outcome);
+            done += OPERATION;
+            results.push(match going {
+                Going::Done(outcome) => {
+                    done += outcome.as_ref().map_or(0, |addressed| *addressed as usize);
+                    Some(outcome)
+                }
+                Going::Waiting(sending) => {
+                    waiting.push(async move { (index, sending.await) });
+                    None
+                }
+            });
         }
+        // They are under way together, so that many take as long as one.
+        let all = async {
+            while let Some((index, sent)) = waiting.next().await {
+                results[index] = Some(sent.map_err(Error::from));
+            }
+        };
+        let _ = timeout(patience, all).await;
+        let results = results.into_iter();
+        let results: Vec<Outcome> = results
+            .map(|it| it.unwrap_or_else(|| Err(silent(""))))
+            .collect();
         let failed = results.iter().filter(|result| result.is_err()).count();
         Ok(BulkResult {
             succeeded: (results.len() - failed) as u32,
@@ -128,29 +202,35 @@ impl Broker {
     }
 }
 
+impl HostState {
+    /// How long the call in hand may wait for other nodes, so that it can still do something about what it hears.
+    pub(super) fn patience(&self) -> Duration {
+        self.clock.left() * 3 / 4
+    }
+}
+
 impl Host for HostState {
     fn broadcast(&mut self, namespace: String, message: MessageResult) -> Result<Outcome> {
-        Ok(self
-            .broker
-            .send_to(&namespace, ulak::Target::Broadcast, &message))
+        let broker = &self.broker;
+        Ok(broker.send_at_once(&namespace, ulak::Target::Broadcast, &message))
     }
 
     fn to(&mut self, namespace: String, room: String, message: MessageResult) -> Result<Outcome> {
-        Ok(self
-            .broker
-            .send_to(&namespace, ulak::Target::Room(&room), &message))
+        let broker = &self.broker;
+        Ok(broker.send_at_once(&namespace, ulak::Target::Room(&room), &message))
     }
 
-    fn to_socket(
+    async fn to_socket(
         &mut self,
         namespace: String,
         id: String,
         message: MessageResult,
     ) -> Result<Outcome<()>> {
-        let sent = self
+        let going = self
             .broker
             .send_to(&namespace, ulak::Target::Socket(&id), &message);
-        Ok(sent.map(drop))
+        let outcome = going.outcome(&namespace, self.patience()).await;
+        Ok(outcome.map(drop))
     }
 
     async fn to_many(
@@ -159,32 +239,35 @@ impl Host for HostState {
         rooms: Vec<String>,
         message: MessageResult,
     ) -> Result<BulkResult> {
-        let broker = &self.broker;
+        let (broker, patience) = (&self.broker, self.patience());
         // Encoded once; all rooms share the frame.
         let frame = broker.frame_for(&namespace, &message);
         let send = |room: &String| {
-            let frame = frame.as_ref().map_err(Error::clone)?;
             let target = ulak::Target::Room(room);
-            broker.deliver(&namespace, target, frame)
+            match &frame {
+                Ok(frame) => broker.deliver(&namespace, target, frame),
+                Err(error) => Going::Done(Err(error.clone())),
+            }
         };
-        broker.in_bulk(rooms, send).await
+        broker.in_bulk(&rooms, patience, send).await
     }
 
     async fn broadcast_all(&mut self, message: MessageResult) -> Result<BulkResult> {
-        let broker = &self.broker;
+        let (broker, patience) = (&self.broker, self.patience());
         let frame = encode(&message, &broker.settings.limits, &broker.account).ok();
         let send = |namespace: &String| {
-            let frame = match &frame {
-                Some(frame) => frame.clone(),
-                None => broker.frame_for(namespace, &message)?,
-            };
-            broker.deliver(namespace, ulak::Target::Broadcast, &frame)
+            let target = ulak::Target::Broadcast;
+            match &frame {
+                Some(frame) => broker.deliver(namespace, target, frame),
+                None => broker.send_to(namespace, target, &message),
+            }
         };
-        broker.in_bulk(broker.sender.namespaces(), send).await
+        let namespaces = broker.sender.namespaces();
+        broker.in_bulk(&namespaces, patience, send).await
     }
 
     async fn bulk_send(&mut self, operations: Vec<Operation>) -> Result<BulkResult> {
-        let broker = &self.broker;
+        let (broker, patience) = (&self.broker, self.patience());
         let send = |operation: &Operation| {
             let target = match &operation.target {
                 Target::Broadcast => ulak::Target::Broadcast,
@@ -193,7 +276,7 @@ impl Host for HostState {
             };
             broker.send_to(&operation.namespace, target, &operation.message)
         };
-        broker.in_bulk(operations, send).await
+        broker.in_bulk(&operations, patience, send).await
     }
 
     fn namespaces(&mut self) -> Result<Vec<String>> {
@@ -223,6 +306,7 @@ impl From<UlakError> for Error {
             }
             UlakError::InvalidRoom { namespace } => (ErrorCode::InvalidRoom, namespace),
             UlakError::SendFailed { namespace, .. } => (ErrorCode::SendFailed, namespace),
+            UlakError::BroadcastFailed { namespace, .. } => (ErrorCode::BroadcastFailed, namespace),
             UlakError::PermissionDenied(namespace) => (ErrorCode::PermissionDenied, namespace),
         };
         Self {

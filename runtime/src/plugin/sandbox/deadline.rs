@@ -126,6 +126,12 @@ impl Clock {
         Ok(UpdateDeadline::YieldCustom(1, Box::pin(yield_now())))
     }
 
+    /// How long the call in hand may still wait.
+    #[must_use]
+    pub fn left(&self) -> Duration {
+        Duration::from_micros(self.0.left.load(Ordering::Relaxed))
+    }
+
     /// Runs one call. It is pinned where the caller has it: a copy of it here would be in the task of each connection.
     ///
     /// # Errors

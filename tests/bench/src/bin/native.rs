@@ -50,7 +50,8 @@ fn main() -> anyhow::Result<()> {
         let handlers: [(&str, Box<dyn NativeHandler>); 2] =
             [("/echo", Box::new(Echo)), ("/room", Box::new(Room))];
         for (path, handler) in handlers {
-            let sockets = hub::Namespace::new(path.into(), &config.limits, Account::unbounded());
+            let sockets =
+                hub::Namespace::new(None, path.into(), &config.limits, Account::unbounded());
             let settings = Arc::new(config.terms(None, "native"));
             let namespace = Namespace::native(sockets, handler, settings);
             router.mount(namespace, Vec::new(), None);

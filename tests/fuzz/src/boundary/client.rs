@@ -90,7 +90,7 @@ impl Client {
 
 /// A namespace that others serve, with one socket, which is in the rooms that a program is likely to name.
 pub fn neighbour(path: &str, limits: &Limits) -> (Arc<Namespace>, Client) {
-    let namespace = Namespace::new(path.to_owned(), limits, Account::unbounded());
+    let namespace = Namespace::new(None, path.to_owned(), limits, Account::unbounded());
     let client = Client::new(Peer::Fast, limits);
     namespace.insert(client.socket.clone());
     for room in ["a", "b", "room"] {

@@ -1,0 +1,352 @@
+//! Nodes that are joined by NATS.
+//!
+//! A publication goes to this node's sockets at once, and to the subject of its room or namespace; the nodes that have
+//! sockets there subscribe to it (`reader`). A message to a socket of another node goes to a subject of that node, which
+//! answers what has come of it. Questions about a namespace are answered by all nodes (`questions`). Which there are is
+//! known by their heartbeats (`peers`).
+//!
+//! Nothing is sent again: what is published while there is no connection is lost to the other nodes, and counted.
+
+mod counters;
+mod outcome;
+mod peers;
+#[doc(hidden)]
+pub mod pieces;
+#[doc(hidden)]
+pub mod publication;
+mod questions;
+mod reader;
+mod replies;
+mod subjects;
+mod topic;
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
+use std::time::Duration;
+
+use async_nats::Subject;
+use bytes::Bytes;
+use fastwebsockets::OpCode;
+use futures_util::FutureExt;
+use tokio::task::unconstrained;
+use tokio::time::timeout;
+
+use self::counters::Counters;
+use self::peers::Peers;
+use self::publication::{HEAD, Publication};
+use self::reader::Reader;
+use self::replies::{Replies, Reply};
+use self::topic::{Topic, Watch};
+use super::{
+    Answer, Asking, Backplane, Leaving, NotCarried, Numbers, Published, Question, Reason,
+    SendFailure, Sending, send_here,
+};
+use crate::config::Live;
+use crate::hub::{Audience, Frame, Namespace};
+use crate::ids::{NodeId, SocketId};
+use crate::nats::Nats;
+use crate::quota::Spent;
+
+/// What a message that waits to be sent takes in memory beside its bytes.
+const OVERHEAD: usize = 1 << 10;
+
+/// The backplane of a node that is joined with others by NATS. Clones are the same one.
+#[derive(Clone)]
+pub struct NatsBackplane(Arc<Joined>);
+
+/// What the parts share.
+struct Joined {
+    node: NodeId,
+    nats: Nats,
+    config: Live,
+    /// How many rooms of a namespace are subscribed to one by one.
+    rooms: usize,
+    queue_bytes: usize,
+    /// How long others have to answer.
+    patience: Duration,
+    peers: Peers,
+    replies: Arc<Replies>,
+    counters: Arc<Counters>,
+    /// Up to which publication it is sure that they have left.
+    confirmed: AtomicU64,
+    /// How many lost ones the log has told of.
+    reported: AtomicU64,
+    /// The number of the next publication.
+    number: AtomicU64,
+    /// By path.
+    topics: RwLock<HashMap<String, Weak<Topic>>>,
+    /// What waits to be sent, in bytes, by tenant.
+    waiting: Mutex<HashMap<Option<String>, Arc<AtomicUsize>>>,
+}
+
+impl NatsBackplane {
+    /// Joins the other nodes, now and whenever there is a connection.
+    #[must_use]
+    pub fn join(node: NodeId, nats: &Nats, config: &Live) -> Self {
+        let given = config.load_full();
+        let joined = Arc::new(Joined {
+            node,
+            nats: nats.clone(),
+            config: config.clone(),
+            rooms: given.backplane.rooms,
+            queue_bytes: given.backplane.queue_bytes,
+            patience: given.backplane.request(),
+            peers: Peers::default(),
+            replies: Replies::new(nats.prefix(), node),
+            counters: Arc::default(),
+            confirmed: AtomicU64::new(0),
+            reported: AtomicU64::new(0),
+            // Which no number is that somebody has not seen yet.
+            number: AtomicU64::new(1),
+            topics: RwLock::default(),
+            waiting: Mutex::default(),
+        });
+        tokio::spawn(joined.replies.clone().read(nats.clone()));
+        tokio::spawn(peers::meet(joined.clone(), given.backplane.heartbeat()));
+        tokio::spawn(questions::answer(joined.clone()));
+        Self(joined)
+    }
+}
+
+impl Backplane for NatsBackplane {
+    fn attach(&self, namespace: &Arc<Namespace>) {
+        if namespace.has_interest() {
+            return;
+        }
+        let joined = &self.0;
+        let mut waiting = joined
+            .waiting
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let waiting = waiting
+            .entry(namespace.tenant().map(str::to_owned))
+            .or_default();
+        let topic = Arc::new(Topic::new(namespace, joined.nats.prefix(), waiting.clone()));
+        namespace.set_interest(Arc::new(Watch(topic.clone())));
+        let mut topics = joined
+            .topics
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        topics.retain(|_, topic| topic.strong_count() > 0);
+        topics.insert(namespace.path().to_owned(), Arc::downgrade(&topic));
+        drop(topics);
+        tokio::spawn(Reader::new(joined.clone(), topic).read());
+    }
+
+    fn publish(&self, namespace: &Namespace, audience: Audience<'_>, frame: &Frame) -> Published {
+        let here = namespace.deliver(audience, frame);
+        let except = match audience {
+            Audience::Room { except, .. } => except,
+            Audience::Everybody => None,
+        };
+        let elsewhere = match self.0.topic(namespace) {
+            Some(topic) => {
+                // It costs something also when nobody is there.
+                namespace.account().charge(Spent::Deliveries, 1);
+                let subject = topic.subjects.audience(audience);
+                self.0.carry(&topic, subject, None, except, frame)
+            }
+            None => Ok(()),
+        };
+        Published { here, elsewhere }
+    }
+
+    fn send_to(&self, namespace: &Namespace, socket: SocketId, frame: &Frame) -> Sending {
+        let joined = self.0.clone();
+        if socket.node() == joined.node {
+            return Sending::Done(send_here(namespace, socket, frame));
+        }
+        let Some(topic) = joined.topic(namespace) else {
+            return Sending::Done(Err(SendFailure::Unknown));
+        };
+        let mut awaited = joined.replies.await_some();
+        let subject = topic.subjects.node(socket.node());
+        let reply = Some(awaited.subject());
+        match joined.carry(&topic, subject, reply, Some(socket), frame) {
+            Err(error) => Sending::Done(Err(error.into())),
+            Ok(()) => Sending::Waiting(Box::pin(async move {
+                match timeout(joined.patience, awaited.next()).await {
+                    Ok(Reply::Answer(code)) => outcome::outcome(&code),
+                    Ok(Reply::Nobody) => Err(SendFailure::Unknown),
+                    Err(_) => Err(SendFailure::Silent),
+                }
+            })),
+        }
+    }
+
+    fn ask<'a>(&'a self, namespace: &'a Namespace, question: Question) -> Asking<'a> {
+        Box::pin(questions::ask(&self.0, namespace, question))
+    }
+
+    fn leave(&self) -> Leaving<'_> {
+        Box::pin(async {
+            if self.0.nats.is_connected() {
+                peers::leave(&self.0);
+                // It is on its way when nothing waits any more.
+                let _ = timeout(self.0.patience, self.0.nats.client().flush()).await;
+            }
+        })
+    }
+
+    fn numbers(&self) -> Numbers {
+        let joined = &self.0;
+        let connected = joined.nats.is_connected();
+        let mut lost = joined.counters.lost();
+        lost[Reason::Unread as usize] += joined.nats.unread();
+        Numbers {
+            connected: Some(connected),
+            others: if connected {
+                joined.peers.len() as u64
+            } else {
+                0
+            },
+            subscriptions: joined.counters.subscriptions(),
+            published: joined.counters.published(),
+            received: joined.counters.received(),
+            lost,
+        }
+    }
+}
+
+impl Joined {
+    fn topic(&self, namespace: &Namespace) -> Option<Arc<Topic>> {
+        let topics = self.topics.read().unwrap_or_else(PoisonError::into_inner);
+        topics.get(namespace.path())?.upgrade()
+    }
+
+    /// The namespace of that path, when it is that tenant's.
+    fn namespace(&self, tenant: Option<&str>, path: &str) -> Option<Arc<Namespace>> {
+        let topics = self.topics.read().unwrap_or_else(PoisonError::into_inner);
+        let namespace = topics.get(path)?.upgrade()?.namespace.upgrade()?;
+        (namespace.tenant() == tenant).then_some(namespace)
+    }
+
+    /// Sends the message in a frame to a subject, in pieces when it is too large for the broker.
+    fn carry(
+        &self,
+        topic: &Topic,
+        subject: Subject,
+        reply: Option<Subject>,
+        socket: Option<SocketId>,
+        frame: &Frame,
+    ) -> Result<(), NotCarried> {
+        let Some((opcode, body)) = frame.uncompressed() else {
+            return Ok(());
+        };
+        // The broker counts the reply's head too.
+        let most = self
+            .nats
+            .client()
+            .max_payload()
+            .saturating_sub(HEAD + OVERHEAD);
+        let most = most.clamp(1 << 10, usize::MAX);
+        let number = self.number.fetch_add(1, Ordering::Relaxed);
+        let parts =
+            u16::try_from(body.len().div_ceil(most).max(1)).map_err(|_| NotCarried::Full)?;
+        for part in 0..parts {
+            let begin = usize::from(part) * most;
+            let publication = Publication {
+                origin: self.node,
+                number,
+                part,
+                parts,
+                text: opcode == OpCode::Text as u8,
+                socket,
+                body: &body[begin..body.len().min(begin + most)],
+            };
+            let payload = publication.encode();
+            // Who waits for an answer gets it for the whole.
+            let reply = reply.clone().filter(|_| part + 1 == parts);
+            self.hand_over(topic, subject.clone(), reply, payload)?;
+        }
+        Ok(())
+    }
+
+    /// Hands something over that counts as waiting until the client has taken it.
+    fn hand_over(
+        &self,
+        topic: &Topic,
+        subject: Subject,
+        reply: Option<Subject>,
+        payload: Vec<u8>,
+    ) -> Result<(), NotCarried> {
+        let bytes = payload.len() + OVERHEAD;
+        let before = topic.waiting.fetch_add(bytes, Ordering::Relaxed);
+        let waits = Waiting {
+            payload,
+            bytes,
+            waiting: topic.waiting.clone(),
+        };
+        // One that finds nothing waiting goes at any size.
+        let handed = match before > 0 && before + bytes > self.queue_bytes {
+            true => Err(NotCarried::Full),
+            false => self.publish(subject, reply, Bytes::from_owner(waits)),
+        };
+        match handed {
+            Ok(()) => self.counters.count_published(),
+            Err(NotCarried::CutOff) => self.counters.lose(Reason::CutOff, 1),
+            Err(NotCarried::Full) => self.counters.lose(Reason::Full, 1),
+        }
+        handed
+    }
+
+    /// Hands something over to the client, if it can take it at once.
+    fn publish(
+        &self,
+        subject: Subject,
+        reply: Option<Subject>,
+        payload: Bytes,
+    ) -> Result<(), NotCarried> {
+        if !self.nats.is_connected() {
+            return Err(NotCarried::CutOff);
+        }
+        let client = self.nats.client();
+        let published = match reply {
+            None => unconstrained(client.publish(subject, payload)).now_or_never(),
+            Some(reply) => {
+                unconstrained(client.publish_with_reply(subject, reply, payload)).now_or_never()
+            }
+        };
+        // Otherwise there is no room in the client's queue, or it is more than the broker takes.
+        match published {
+            Some(Ok(())) => Ok(()),
+            _ => Err(NotCarried::Full),
+        }
+    }
+
+    /// Publications of which it is not sure that they have left.
+    fn unconfirmed(&self) -> u64 {
+        let published = self.counters.published();
+        let confirmed = self.confirmed.swap(published, Ordering::Relaxed);
+        published.saturating_sub(confirmed)
+    }
+
+    /// Waits for the broker to have dealt with what was sent so far: an answer that nobody answers comes behind it.
+    /// Returns whether it has come.
+    async fn round_trip(&self) -> bool {
+        let mut awaited = self.replies.await_some();
+        let nobody = format!("{}.nobody", self.nats.prefix());
+        let asked = self.publish(nobody.into(), Some(awaited.subject()), Bytes::new());
+        asked.is_ok() && timeout(self.patience, awaited.next()).await.is_ok()
+    }
+}
+
+/// A payload that counts as waiting until it is dropped.
+struct Waiting {
+    payload: Vec<u8>,
+    bytes: usize,
+    waiting: Arc<AtomicUsize>,
+}
+
+impl AsRef<[u8]> for Waiting {
+    fn as_ref(&self) -> &[u8] {
+        &self.payload
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.waiting.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
+}

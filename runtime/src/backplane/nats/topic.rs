@@ -1,0 +1,77 @@
+//! A namespace as other nodes see it, and what its reader still has to subscribe to.
+
+use std::collections::HashSet;
+use std::mem::take;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+use tokio::sync::Notify;
+
+use super::subjects::Subjects;
+use crate::hub::{Interest, Namespace, Place};
+
+/// A namespace as other nodes see it.
+pub(super) struct Topic {
+    pub(super) namespace: Weak<Namespace>,
+    pub(super) subjects: Subjects,
+    /// What waits to be sent, in bytes; it is the whole tenant's.
+    pub(super) waiting: Arc<AtomicUsize>,
+    /// The places that somebody is in and that are not subscribed to, and those that are and nobody is in. So there are
+    /// never more than there are rooms and subscriptions.
+    toggled: Mutex<HashSet<Place>>,
+    changed: Notify,
+    ended: AtomicBool,
+}
+
+/// What the namespace has of it. With it goes the namespace.
+pub(super) struct Watch(pub(super) Arc<Topic>);
+
+impl Topic {
+    pub(super) fn new(namespace: &Arc<Namespace>, prefix: &str, waiting: Arc<AtomicUsize>) -> Self {
+        Self {
+            subjects: Subjects::new(prefix, namespace),
+            namespace: Arc::downgrade(namespace),
+            waiting,
+            toggled: Mutex::default(),
+            changed: Notify::new(),
+            ended: AtomicBool::new(false),
+        }
+    }
+
+    /// What has changed since this was asked last.
+    pub(super) fn take(&self) -> HashSet<Place> {
+        take(&mut *self.toggled.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Waits until something has. Cancel-safe.
+    pub(super) async fn changed(&self) {
+        self.changed.notified().await;
+    }
+
+    /// Whether the namespace is gone.
+    pub(super) fn has_ended(&self) -> bool {
+        self.ended.load(Ordering::Relaxed)
+    }
+}
+
+impl Interest for Watch {
+    fn toggle(&self, place: Place) {
+        let mut toggled = self
+            .0
+            .toggled
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if !toggled.remove(&place) {
+            toggled.insert(place);
+            drop(toggled);
+            self.0.changed.notify_one();
+        }
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        self.0.ended.store(true, Ordering::Relaxed);
+        self.0.changed.notify_one();
+    }
+}

@@ -1,0 +1,257 @@
+//! The connection to NATS, by which nodes reach each other.
+//!
+//! There is one for the whole server, which is made again whenever it is lost. What is under way then is lost with it.
+
+use std::future::ready;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use async_nats::connection::State;
+use async_nats::{Client, ConnectOptions, Event, ServerAddr, jetstream};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
+use tokio::sync::watch;
+use tokio::time::timeout;
+
+use crate::config::Backplane;
+
+/// How long a server that accepts a connection may take to say who it is, and how long a start waits for a connection
+/// that is not required.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// Commands to the client that may wait until it takes them. It takes none while there is no connection.
+const COMMANDS: usize = 16 << 10;
+/// Messages of one subscription that may wait until they are read.
+const UNREAD: usize = 16 << 10;
+
+/// What stands for itself in a part of a subject; all else is written with `%`. So no name widens a subscription, and
+/// none is that of another.
+const PLAIN: AsciiSet = NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'~');
+
+/// A name as a part of a subject, or of the name of a bucket or a key.
+#[must_use]
+pub fn token(name: &str) -> String {
+    utf8_percent_encode(name, &PLAIN).to_string()
+}
+
+/// The name that [`token`] has made a token of; none when it was another's work.
+#[must_use]
+pub fn name(token: &str) -> Option<String> {
+    let name = percent_decode_str(token).decode_utf8().ok()?;
+    (self::token(&name) == token).then(|| name.into_owned())
+}
+
+/// Whether there is a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Link {
+    /// There is one.
+    Up,
+    /// There has been none since.
+    Down(Instant),
+}
+
+/// The connection. Clones are the same one.
+#[derive(Clone)]
+pub struct Nats {
+    client: Client,
+    prefix: Arc<str>,
+    link: watch::Receiver<Link>,
+    unread: Arc<AtomicU64>,
+}
+
+impl Nats {
+    /// Connects. When that does not succeed, it goes on trying, unless a connection is required.
+    ///
+    /// # Errors
+    /// A file cannot be read, or a connection is required and cannot be had.
+    pub async fn connect(config: &Backplane) -> Result<Self> {
+        let (news, mut link) = watch::channel(Link::Down(Instant::now()));
+        let servers: Vec<&str> = config.servers.iter().map(|it| it.as_str()).collect();
+        let addresses: Result<Vec<ServerAddr>, _> = servers.iter().map(|it| it.parse()).collect();
+        let unread = Arc::<AtomicU64>::default();
+        let ears = Ears {
+            news,
+            unread: unread.clone(),
+        };
+        let options = options(config, Arc::new(ears)).await?;
+        let connecting = options.connect(addresses.context("backplane.servers")?);
+        let Ok(client) = connecting.await.map_err(|error| error.to_string()) else {
+            bail!(
+                "no server of NATS can be connected to at {}",
+                servers.join(", ")
+            );
+        };
+        let nats = Self {
+            client,
+            prefix: config.prefix.as_str().into(),
+            link: link.clone(),
+            unread,
+        };
+        let up = timeout(PATIENCE, link.wait_for(|link| *link == Link::Up)).await;
+        if up.is_err() {
+            tracing::warn!(
+                "there is no connection to NATS at {} yet; this node serves its own clients, and joins the others as soon \
+                 as there is one",
+                servers.join(", ")
+            );
+        }
+        Ok(nats)
+    }
+
+    /// What publishes and subscribes.
+    #[must_use]
+    pub fn client(&self) -> &Client {
+        &self.client
+    }
+
+    /// Whether there is a connection at this moment.
+    #[must_use]
+    pub fn is_connected(&self) -> bool {
+        self.client.connection_state() == State::Connected
+    }
+
+    /// Whether there is a connection, and news of it.
+    #[must_use]
+    pub fn link(&self) -> watch::Receiver<Link> {
+        self.link.clone()
+    }
+
+    /// What subjects of these nodes begin with, without the dot.
+    #[must_use]
+    pub fn prefix(&self) -> &str {
+        &self.prefix
+    }
+
+    /// Messages that were dropped because those before them were not read in time, about.
+    #[must_use]
+    pub fn unread(&self) -> u64 {
+        self.unread.load(Ordering::Relaxed)
+    }
+
+    /// What keeps things in NATS. Its requests fail when nothing has come of them after so long.
+    #[must_use]
+    pub fn jetstream(&self, patience: Duration) -> jetstream::Context {
+        jetstream::context::ContextBuilder::new()
+            .timeout(patience)
+            .build(self.client.clone())
+    }
+}
+
+/// Where what happens to the connection is heard.
+struct Ears {
+    news: watch::Sender<Link>,
+    unread: Arc<AtomicU64>,
+}
+
+async fn options(config: &Backplane, ears: Arc<Ears>) -> Result<ConnectOptions> {
+    let mut options = ConnectOptions::new()
+        .name(concat!("tulpar ", env!("CARGO_PKG_VERSION")))
+        .no_echo()
+        .max_reconnects(None)
+        .connection_timeout(PATIENCE)
+        // Three that find no answer end a connection.
+        .ping_interval(config.heartbeat())
+        .request_timeout(Some(config.request()))
+        .client_capacity(COMMANDS)
+        .subscription_capacity(UNREAD)
+        // Each is made of tokens.
+        .skip_subject_validation(true)
+        .event_callback(move |event| {
+            ears.hear(event);
+            ready(())
+        });
+    if !config.required {
+        options = options.retry_on_initial_connect();
+    }
+    if let Some(file) = config.credentials() {
+        let read = options.credentials_file(file).await;
+        options = read.with_context(|| format!("backplane.credentials: {}", file.display()))?;
+    }
+    if let Some(password) = config.password.text() {
+        options = options.user_and_password(config.user.clone(), password.to_owned());
+    }
+    if let Some(token) = config.token.text() {
+        options = options.token(token.to_owned());
+    }
+    if let Some(file) = config.ca() {
+        options = options.add_root_certificates(file.to_owned());
+    }
+    if let Some((certificate, key)) = config.certificate() {
+        options = options.add_client_certificate(certificate.to_owned(), key.to_owned());
+    }
+    Ok(options)
+}
+
+impl Ears {
+    fn hear(&self, event: Event) {
+        match event {
+            Event::Connected => {
+                if let Link::Down(since) = self.news.send_replace(Link::Up) {
+                    let after = since.elapsed().as_millis();
+                    tracing::info!("connected to NATS, after {after} ms without");
+                }
+            }
+            Event::Disconnected => {
+                self.news.send_replace(Link::Down(Instant::now()));
+                tracing::warn!(
+                    "the connection to NATS is lost; it is made again as soon as it can be"
+                );
+            }
+            Event::LameDuckMode => tracing::info!("the server of NATS is going to stop"),
+            // As a subject that this user may not use.
+            Event::ServerError(error) => tracing::error!("NATS refuses something: {error}"),
+            Event::SlowConsumer(_) => _ = self.unread.fetch_add(1, Ordering::Relaxed),
+            Event::ClientError(error) => tracing::debug!("NATS: {error}"),
+            Event::Draining | Event::Closed => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn r4_no_name_widens_a_subscription_or_is_another() {
+        let names = [
+            "*",
+            ">",
+            ".",
+            "a.*",
+            "a.>",
+            "a b",
+            "a",
+            "A",
+            "%2A",
+            "%",
+            "%25",
+            "/chat",
+            "ä",
+            "\u{1f40e}",
+            "a\tb",
+            "-_~",
+            "",
+        ];
+        for one in names {
+            let token = token(one);
+            assert!(
+                token
+                    .bytes()
+                    .all(|byte| byte.is_ascii_alphanumeric() || b"%-_~".contains(&byte)),
+                "{one:?} becomes {token:?}"
+            );
+            assert_eq!(name(&token).as_deref(), Some(one));
+            for other in names.into_iter().filter(|other| *other != one) {
+                assert_ne!(token, self::token(other));
+            }
+        }
+        assert_eq!(token("/a.b*"), "%2Fa%2Eb%2A");
+    }
+
+    #[test]
+    fn a_token_has_one_spelling() {
+        for strange in ["%2a", "%61", "a.b", "*", "%", "%zz", "%FF", "ä"] {
+            assert_eq!(name(strange), None, "{strange}");
+        }
+    }
+}
