@@ -59,7 +59,7 @@ fn subject(tenant: &str, path: &str, room: &str) -> String {
 async fn asked_for(nats: &Nats) -> Vec<String> {
     let all = nats.subscriptions().await.concat();
     all.into_iter()
-        .filter(|it| !it.starts_with("tulpar.reply."))
+        .filter(|it| !it.starts_with("tulpar.reply.") && !it.starts_with("tulpar.answer."))
         .collect()
 }
 
