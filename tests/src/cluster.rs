@@ -219,6 +219,20 @@ pub async fn knows(node: &Server, count: usize) {
     .await;
 }
 
+/// Waits until a node has found out that it has a connection to the broker, or none.
+pub async fn connected(node: &Server, expected: bool) {
+    eventually(&format!("a connection: {expected}"), async || {
+        let now = node.metric("tulpar_backplane_connected");
+        (now == u64::from(expected)).then_some(())
+    })
+    .await;
+}
+
+/// How many messages a node has lost for that reason.
+pub fn lost(node: &Server, reason: &str) -> u64 {
+    node.metric(&format!("tulpar_backplane_lost_total{{reason={reason:?}}}"))
+}
+
 /// Waits until whatever one of them sends to the room reaches all others, since a join is known to other nodes a moment
 /// later. They are all of the room's members, and nothing is left for them to read then.
 pub async fn hear_each_other(members: &mut [Client], room: &str) {

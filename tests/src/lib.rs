@@ -8,6 +8,7 @@ mod client;
 mod cluster;
 mod command;
 mod commander;
+mod credentials;
 mod deflating;
 mod desk;
 mod expect;
@@ -25,9 +26,10 @@ mod tls;
 mod wire;
 
 pub use client::{Client, CloseFrame, Connect, Message, Value, connect, json};
-pub use cluster::{Cluster, Nodes, hear_each_other, knows};
+pub use cluster::{Cluster, Nodes, connected, hear_each_other, knows, lost};
 pub use command::{Outcome, Running, lock_crate, outcome, succeed, tulpar};
 pub use commander::{next_event, observer, scripted};
+pub use credentials::Credentials;
 pub use deflating::{DEFLATE, Deflating, RSV1, Received, deflated, offering};
 pub use desk::call;
 pub use expect::{
@@ -43,7 +45,7 @@ pub use operator::Operator;
 pub use raw::{Frame, Opcode, Raw, Response, Stream, frame, get};
 pub use server::{Builder, Server, Signal, allow_many_files};
 pub use small_disk::SmallDisk;
-pub use talk::{Hearer, Talker};
+pub use talk::{Hearer, Talker, talk};
 pub use tls::{Certificate, Trust};
 pub use wire::Wire;
 

@@ -6,8 +6,21 @@ use std::time::Duration;
 
 use tokio::task::JoinHandle;
 
-use crate::client::{Client, Message, json};
+use crate::client::{Client, Message, connect, json};
+use crate::cluster::Cluster;
 use crate::{eventually, within};
+
+/// Of the first of two nodes one socket talks and one hears, and of the second one hears: in the room `red`.
+pub async fn talk(cluster: &Cluster) -> (Talker, Hearer, Hearer) {
+    let mut members = cluster.members("/commander", "red").await;
+    let mut near = connect(cluster[0].url("/commander")).await;
+    let told = json!({ "do": "subscribe", "room": "red" });
+    assert_eq!(near.ask(told).await, "done");
+    let (near, far) = (Hearer::start(near), Hearer::start(members.remove(1)));
+    let talker = Talker::start(members.remove(0), "red");
+    far.hears(10).await;
+    (talker, near, far)
+}
 
 /// Somebody who publishes the numbers from 0 on to a room.
 pub struct Talker {

@@ -3,8 +3,8 @@
 use std::time::{Duration, Instant};
 
 use tulpar_tests::{
-    Client, Cluster, Hearer, Message, Nats, Nodes, PATIENCE, Server, Signal, Talker, Value, call,
-    connect, eventually, hear_each_other, json, knows, three_nats,
+    Client, Message, Nats, Nodes, PATIENCE, Signal, Value, call, connect, connected, eventually,
+    hear_each_other, json, knows, lost, talk, three_nats,
 };
 
 async fn join(client: &mut Client, room: &str) {
@@ -24,31 +24,6 @@ fn error_of(answer: &Value) -> &str {
     answer["error"]
         .as_str()
         .unwrap_or_else(|| panic!("it is a failure: {answer}"))
-}
-
-fn lost(node: &Server, reason: &str) -> u64 {
-    node.metric(&format!("tulpar_backplane_lost_total{{reason={reason:?}}}"))
-}
-
-/// Waits until a node has found out that it has a connection to the broker, or none.
-async fn connected(node: &Server, expected: bool) {
-    eventually(&format!("a connection: {expected}"), async || {
-        let now = node.metric("tulpar_backplane_connected");
-        (now == u64::from(expected)).then_some(())
-    })
-    .await;
-}
-
-/// Two members of the room `red` on the first node and one on the second, of which the first talks and the others hear.
-async fn talk(cluster: &Cluster) -> (Talker, Hearer, Hearer) {
-    let members = cluster.members("/commander", "red").await;
-    let [first, second] = <[Client; 2]>::try_from(members).unwrap_or_else(|_| panic!("two"));
-    let mut third = connect(cluster[0].url("/commander")).await;
-    join(&mut third, "red").await;
-    let (near, far) = (Hearer::start(third), Hearer::start(second));
-    let talker = Talker::start(first, "red");
-    far.hears(10).await;
-    (talker, near, far)
 }
 
 #[tokio::test]
@@ -246,7 +221,9 @@ async fn v2_a_broker_that_stalls_holds_nobody_up_and_loses_no_order() {
 async fn v2_a_slow_broker_costs_what_does_not_fit_and_holds_nobody_up() {
     const BYTES: usize = 100_000;
     let Some(nats) = Nats::start() else { return };
-    let nodes = Nodes::wired(2, &nats).backplane("queue-bytes = 1000000");
+    let nodes = Nodes::wired(2, &nats)
+        .backplane("queue-bytes = 1000000")
+        .config("[limits]\ndeadline-ms = 5000\noutbox-bytes = 67108864");
     let cluster = nodes.join().await;
     let mut members = cluster.members("/commander", "red").await;
     let mut neighbour = connect(cluster[0].url("/commander")).await;
