@@ -134,7 +134,8 @@ fn measure(plan: &Plan, servers: &Servers, scenario: &Scenario, kind: Kind) -> R
     let window = Window {
         warm_up: plan.warm_up,
         length: Length::Time(plan.duration),
-        process: Some(server.process()),
+        processes: vec![server.process()],
+        broker: None,
     };
     let outcome = match &scenario.load {
         Load::Echo(echo) => load::echo(server.address, echo, &window).map(Outcome::Load),
@@ -143,7 +144,7 @@ fn measure(plan: &Plan, servers: &Servers, scenario: &Scenario, kind: Kind) -> R
             if kind == Kind::BareBatched {
                 broadcast.path += "-batched";
             }
-            load::broadcast(server.address, &broadcast, &window).map(Outcome::Load)
+            load::broadcast(&[server.address], &broadcast, &window).map(Outcome::Load)
         }
         Load::Idle(idle) => load::idle(server.address, idle, server.process()).map(Outcome::Idle),
     };
