@@ -18,7 +18,7 @@ NATS_VERSION := 2.15.1
 NATS := $(TOOLS)/nats
 
 .DEFAULT_GOAL := help
-.PHONY: help run plugins test nats page-test gauntlet autobahn soak soak-swaps fuzz bench bench-quick bench-alive bench-servers bench-guest bench-peers book wit-docs wit-package ci fmt clippy deny clean target
+.PHONY: help run cluster plugins test nats page-test gauntlet autobahn soak soak-swaps fuzz bench bench-quick bench-alive bench-servers bench-guest bench-peers book wit-docs wit-package ci fmt clippy deny clean target
 
 help: ## Say what there is
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -37,6 +37,11 @@ run: plugins ## Build everything and serve plugins/ on http://127.0.0.1:3000
 	@echo "Stop it with Ctrl-C."
 	@echo
 	@target/debug/tulpar serve --dev
+
+cluster: plugins nats ## Serve plugins/ by three nodes, joined by NATS, behind a balancer on http://127.0.0.1:3000
+	@echo "Building the server; the first time this takes some minutes."
+	$(CARGO) build --locked --workspace --bins
+	@target/debug/cluster
 
 plugins: target ## Build the example plugins and put the .wasm files into plugins/
 	$(CARGO) build --locked --release --target wasm32-wasip2 --target-dir $(GUESTS) $(addprefix -p ,$(PLUGINS))

@@ -19,7 +19,7 @@ use tokio::time::{Instant, interval, sleep, timeout_at};
 use self::serving::{Serving, close};
 use crate::admin::{self, About, Admin, Command, Door};
 use crate::backplane::{Backplane, NatsBackplane};
-use crate::config::{Config, Listen, Live};
+use crate::config::{Config, Listen, Live, Schedules};
 use crate::hub::{CloseCode, Socket};
 use crate::ids::NodeId;
 use crate::nats::Nats;
@@ -29,6 +29,7 @@ use crate::plugin::catalog::Catalog;
 use crate::plugin::describe::Loaded;
 use crate::plugin::host::one_line;
 use crate::plugin::{Shared, Surroundings};
+use crate::service::Leases;
 use crate::transport::{Listener, Tls};
 use crate::ulak::Ulak;
 
@@ -124,7 +125,11 @@ impl App {
         };
         let (admin, commands) =
             Admin::new(about, &config, server.metrics().clone(), backplane.clone());
-        let serving = Serving::new(server, ulak, admin, &catalog);
+        let leases = match (&nats, given.backplane.schedules) {
+            (Some(nats), Schedules::Once) => Leases::once(node, nats, &given.backplane),
+            _ => Leases::on_each_node(),
+        };
+        let serving = Serving::new(server, ulak, admin, leases, &catalog);
         // One that waits is as good as two: the last counts.
         let (reload, reloads) = mpsc::channel(1);
         Ok(Self {

@@ -1,5 +1,7 @@
 //! A namespace that serves: its sockets, and who handles what happens to them.
 
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,7 +11,7 @@ use crate::config::PluginSettings;
 use crate::hub::{self, Socket};
 use crate::message::{CloseEvent, Message};
 use crate::plugin::describe::NamespaceDescriptor;
-use crate::plugin::{Event, Plugin};
+use crate::plugin::{CallError, Event, Plugin};
 use crate::quota::Spent;
 use crate::telemetry::span;
 
@@ -130,24 +132,23 @@ impl Namespace {
     ///
     /// # Errors
     /// The handler failed. The socket is in all the same, and has to be closed.
-    pub async fn open(&self, socket: &Arc<Socket>) -> Result<(), HandlerFailed> {
+    pub fn open(&self, socket: &Arc<Socket>) -> impl Future<Output = Result<(), HandlerFailed>> {
         self.sockets.insert(socket.clone());
-        self.handle(socket, "on-open", Event::Open).await
+        self.handle(socket, Event::Open)
     }
 
     /// Runs on-message.
     ///
     /// # Errors
     /// The handler failed.
-    pub async fn message(
+    pub fn message(
         &self,
         socket: &Arc<Socket>,
         message: Message<'_>,
-    ) -> Result<(), HandlerFailed> {
+    ) -> impl Future<Output = Result<(), HandlerFailed>> {
         let bytes = message.payload().len();
         self.sockets.traffic().count_received(bytes);
-        self.handle(socket, "on-message", Event::Message(message))
-            .await
+        self.handle(socket, Event::Message(message))
     }
 
     /// Runs on-drain, when the plugin wants to know: all has been written of what waited for a slow peer.
@@ -160,7 +161,7 @@ impl Namespace {
             _ => return Ok(()),
         }
         // Boxed, as it is rare.
-        Box::pin(self.handle(socket, "on-drain", Event::Drained)).await
+        Box::pin(self.handle(socket, Event::Drained)).await
     }
 
     /// Takes a socket out.
@@ -176,45 +177,80 @@ impl Namespace {
 
     /// Runs on-close, whose failure matters to nobody but the log, of a socket that has been taken out.
     pub async fn close(&self, socket: &Arc<Socket>, event: &CloseEvent) {
-        let _ = self.handle(socket, "on-close", Event::Close(event)).await;
+        let _ = self.handle(socket, Event::Close(event)).await;
     }
 
-    async fn handle(
+    /// Not an async function: what it is called with would be kept twice in the task of each idle connection.
+    fn handle(
         &self,
         socket: &Arc<Socket>,
-        handler: &str,
         event: Event<'_>,
-    ) -> Result<(), HandlerFailed> {
+    ) -> impl Future<Output = Result<(), HandlerFailed>> {
         let plugin = match &self.handler {
-            Handler::Plugin(plugin) => plugin,
+            Handler::Plugin(plugin) => Some(plugin),
             Handler::Native(native) => {
                 native.handle(&self.sockets, socket, event);
-                return Ok(());
+                None
             }
         };
+        let traced = plugin.and_then(|plugin| self.traced(plugin, socket, event));
+        async move {
+            let Some(plugin) = plugin else {
+                return Ok(());
+            };
+            let outcome = match traced {
+                None => plugin.handle(socket, event).await,
+                Some(call) => call.await,
+            };
+            outcome.map_err(|error| self.failed(plugin, socket, event, &error))
+        }
+    }
+
+    fn failed(
+        &self,
+        plugin: &Plugin,
+        socket: &Socket,
+        event: Event<'_>,
+        error: &CallError,
+    ) -> HandlerFailed {
+        let failures = plugin.report(error);
+        if plugin.may_log() {
+            tracing::warn!(
+                failures,
+                plugin = self.source,
+                ns = self.sockets.path(),
+                conn = %socket.id(),
+                "{}: {error}",
+                name(event)
+            );
+        }
+        HandlerFailed
+    }
+
+    /// A call that is traced; none when there are no traces. Boxed, as it is rare, so that it takes no room in the task of
+    /// each idle connection.
+    fn traced(
+        &self,
+        plugin: &Plugin,
+        socket: &Arc<Socket>,
+        event: Event<'_>,
+    ) -> Option<Pin<Box<impl Future<Output = Result<(), CallError>>>>> {
         let span = span!(
-            handler,
+            name(event),
             plugin = self.source,
             ns = self.sockets.path(),
             conn = %socket.id(),
         );
-        let outcome = match span.is_disabled() {
-            true => plugin.handle(socket, event).await,
-            // Boxed, as it is rare, so that it takes no room in the task of each idle connection.
-            false => Box::pin(plugin.handle(socket, event).instrument(span)).await,
-        };
-        outcome.map_err(|error| {
-            let failures = plugin.report(&error);
-            if plugin.may_log() {
-                tracing::warn!(
-                    failures,
-                    plugin = self.source,
-                    ns = self.sockets.path(),
-                    conn = %socket.id(),
-                    "{handler}: {error}"
-                );
-            }
-            HandlerFailed
-        })
+        (!span.is_disabled()).then(|| Box::pin(plugin.handle(socket, event).instrument(span)))
+    }
+}
+
+/// What the handler of an event is called.
+fn name(event: Event<'_>) -> &'static str {
+    match event {
+        Event::Open => "on-open",
+        Event::Message(_) => "on-message",
+        Event::Drained => "on-drain",
+        Event::Close(_) => "on-close",
     }
 }

@@ -1,6 +1,10 @@
 //! The connection to NATS, by which nodes reach each other.
 //!
 //! There is one for the whole server, which is made again whenever it is lost. What is under way then is lost with it.
+//! What is kept in NATS is in buckets of JetStream ([`Bucket`]).
+
+mod bucket;
+mod requests;
 
 use std::future::ready;
 use std::sync::Arc;
@@ -9,11 +13,13 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use async_nats::connection::State;
-use async_nats::{Client, ConnectOptions, Event, ServerAddr, jetstream};
+use async_nats::{Client, ConnectOptions, Event, ServerAddr};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use tokio::sync::watch;
 use tokio::time::timeout;
 
+pub use self::bucket::{Bucket, Contents, Entry, Failure, Layout, is_removal};
+use self::requests::Requests;
 use crate::config::Backplane;
 
 /// How long a server that accepts a connection may take to say who it is, and how long a start waits for a connection
@@ -28,7 +34,13 @@ const UNREAD: usize = 16 << 10;
 /// none is that of another.
 const PLAIN: AsciiSet = NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'~');
 
-/// A name as a part of a subject, or of the name of a bucket or a key.
+/// The same for a key of a bucket, where `=` is written in the place of `%`.
+const PLAIN_IN_KEYS: AsciiSet = NON_ALPHANUMERIC.remove(b'-').remove(b'_');
+
+/// The same for the name of a bucket, where it is `_`.
+const PLAIN_IN_BUCKETS: AsciiSet = NON_ALPHANUMERIC.remove(b'-');
+
+/// A name as a part of a subject.
 #[must_use]
 pub fn token(name: &str) -> String {
     utf8_percent_encode(name, &PLAIN).to_string()
@@ -39,6 +51,37 @@ pub fn token(name: &str) -> String {
 pub fn name(token: &str) -> Option<String> {
     let name = percent_decode_str(token).decode_utf8().ok()?;
     (self::token(&name) == token).then(|| name.into_owned())
+}
+
+/// A name as a part of a key of a bucket.
+#[must_use]
+pub fn key(name: &str) -> String {
+    utf8_percent_encode(name, &PLAIN_IN_KEYS)
+        .to_string()
+        .replace('%', "=")
+}
+
+/// The name that [`key`] has made a key of; none when it was another's work.
+#[must_use]
+pub fn name_of_key(key: &str) -> Option<String> {
+    let name = key.replace('=', "%");
+    let name = percent_decode_str(&name).decode_utf8().ok()?;
+    (self::key(&name) == key).then(|| name.into_owned())
+}
+
+/// The name of a bucket: `PREFIX-KIND`, or `PREFIX-KIND-NAME`. No two names make the same one, also with different prefixes.
+fn bucket(prefix: &str, kind: &str, name: Option<&str>) -> String {
+    let part = |text: &str| {
+        utf8_percent_encode(text, &PLAIN_IN_BUCKETS)
+            .to_string()
+            .replace('%', "_")
+    };
+    // Without a `-` in it, so that it is clear where it ends.
+    let prefix = part(prefix).replace('-', "_2D");
+    match name {
+        None => format!("{prefix}-{kind}"),
+        Some(name) => format!("{prefix}-{kind}-{}", part(name)),
+    }
 }
 
 /// Whether there is a connection.
@@ -57,6 +100,7 @@ pub struct Nats {
     prefix: Arc<str>,
     link: watch::Receiver<Link>,
     unread: Arc<AtomicU64>,
+    requests: Arc<Requests>,
 }
 
 impl Nats {
@@ -81,8 +125,11 @@ impl Nats {
                 servers.join(", ")
             );
         };
+        let requests = Requests::listen(client.clone(), link.clone(), config.prefix.as_str());
+        let requests = requests.await.context("nothing can be asked of NATS")?;
         let nats = Self {
             client,
+            requests,
             prefix: config.prefix.as_str().into(),
             link: link.clone(),
             unread,
@@ -128,12 +175,10 @@ impl Nats {
         self.unread.load(Ordering::Relaxed)
     }
 
-    /// What keeps things in NATS. Its requests fail when nothing has come of them after so long.
+    /// The name of a bucket of these nodes for a kind of things, and of those for one that has a name.
     #[must_use]
-    pub fn jetstream(&self, patience: Duration) -> jetstream::Context {
-        jetstream::context::ContextBuilder::new()
-            .timeout(patience)
-            .build(self.client.clone())
+    pub fn bucket_name(&self, kind: &str, name: Option<&str>) -> String {
+        bucket(&self.prefix, kind, name)
     }
 }
 
@@ -246,6 +291,76 @@ mod tests {
             }
         }
         assert_eq!(token("/a.b*"), "%2Fa%2Eb%2A");
+    }
+
+    #[test]
+    fn r4_a_key_is_made_of_what_keys_may_have_and_has_one_spelling() {
+        let names = [
+            "a",
+            "A",
+            "acme/chat",
+            "*",
+            ">",
+            ".",
+            "..",
+            "a.b",
+            "%",
+            "=",
+            "=2F",
+            "~",
+            "a b",
+            "\u{1f40e}",
+            "\0",
+            "-_",
+            "",
+        ];
+        for one in names {
+            let key = key(one);
+            let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"=-_".contains(&byte);
+            assert!(key.bytes().all(plain), "{one:?} becomes {key:?}");
+            assert_eq!(name_of_key(&key).as_deref(), Some(one));
+            for other in names.into_iter().filter(|other| *other != one) {
+                assert_ne!(key, self::key(other));
+            }
+        }
+        assert_eq!(key("acme/a~b"), "acme=2Fa=7Eb");
+        for strange in ["=2f", "=61", "a.b", "%2F", "~", "=zz", "=FF"] {
+            assert_eq!(name_of_key(strange), None, "{strange}");
+        }
+    }
+
+    #[test]
+    fn r4_no_two_names_make_the_same_bucket() {
+        assert_eq!(bucket("tulpar", "leases", None), "tulpar-leases");
+        assert_eq!(bucket("tulpar", "store", None), "tulpar-store");
+        assert_eq!(
+            bucket("a.b", "store", Some("my-team")),
+            "a_2Eb-store-my-team"
+        );
+        let mut names = Vec::new();
+        for prefix in ["a", "A", "a-store", "a-store-b", "a.b", "a_b", "a_2Eb"] {
+            names.push(bucket(prefix, "store", None));
+            for tenant in [
+                "b",
+                "B",
+                "b-store-c",
+                "store",
+                "a.b",
+                "a_b",
+                "a~b",
+                "_2E",
+                "-",
+                "--",
+            ] {
+                names.push(bucket(prefix, "store", Some(tenant)));
+            }
+        }
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
+        assert!(names.iter().all(|name| name.bytes().all(plain)));
+        let count = names.len();
+        names.sort();
+        names.dedup();
+        assert_eq!(names.len(), count);
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! A service that runs: its start, its schedules, its stop.
 
+mod lease;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,6 +11,8 @@ use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 use tracing::Instrument;
 
+use self::lease::Holding;
+pub use self::lease::{Lease, Leases};
 use crate::clock::Clock;
 use crate::hub;
 use crate::plugin::describe::{Schedule, ServiceDescriptor, Timing};
@@ -38,7 +42,8 @@ pub struct Service {
     stage: watch::Sender<Stage>,
     /// Turns true when on-start has ended, well or not.
     started: watch::Receiver<bool>,
-    task: JoinHandle<()>,
+    /// Leaves the lease of a service that has handed over.
+    task: JoinHandle<Option<Lease>>,
 }
 
 /// Has a service do things, and tells the log how it went.
@@ -48,32 +53,46 @@ struct Runner {
 }
 
 impl Service {
-    /// Begins with on-start, and goes on with the schedules when that ends well.
+    /// Begins with on-start, and goes on with the schedules when that ends well and the service has its lease.
     #[must_use]
-    pub fn start(plugin: Arc<Plugin>, descriptor: &ServiceDescriptor) -> Self {
-        Self::new(plugin, descriptor, Some(Job::Start))
+    pub fn start(plugin: Arc<Plugin>, descriptor: &ServiceDescriptor, leases: &Leases) -> Self {
+        Self::new(plugin, descriptor, leases, None, Some(Job::Start))
     }
 
-    /// Begins with the schedules: on-start has been run, or is run by the first job.
+    /// Begins with the schedules: on-start has been run, or is run by the first job. The lease is that of the one which has
+    /// handed over.
     #[must_use]
-    pub fn go_on(plugin: Arc<Plugin>, descriptor: &ServiceDescriptor) -> Self {
-        Self::new(plugin, descriptor, None)
+    pub fn go_on(
+        plugin: Arc<Plugin>,
+        descriptor: &ServiceDescriptor,
+        leases: &Leases,
+        lease: Option<Lease>,
+    ) -> Self {
+        Self::new(plugin, descriptor, leases, lease, None)
     }
 
     fn new(
         plugin: Arc<Plugin>,
         descriptor: &ServiceDescriptor,
+        leases: &Leases,
+        lease: Option<Lease>,
         first: Option<Job<'static>>,
     ) -> Self {
         let name = descriptor.name.clone();
         let runner = Arc::new(Runner { plugin, name });
-        let schedules = descriptor.schedules.clone();
         let (stage, reached) = watch::channel(Stage::Running);
         let (start, started) = watch::channel(false);
+        let life = Life {
+            runner,
+            schedules: descriptor.schedules.clone(),
+            leases: leases.clone(),
+            lease,
+            stage: reached,
+        };
         Self {
             stage,
             started,
-            task: tokio::spawn(live(runner, first, schedules, reached, start)),
+            task: tokio::spawn(life.live(first, start)),
         }
     }
 
@@ -88,10 +107,11 @@ impl Service {
         self.stage.send_replace(Stage::Ending);
     }
 
-    /// Waits for the runs in hand, and ends without on-stop: another generation takes over.
-    pub async fn hand_over(self) {
+    /// Waits for the runs in hand, and ends without on-stop: another generation takes over. Returns the lease for it; dropped,
+    /// that is given back.
+    pub async fn hand_over(self) -> Option<Lease> {
         self.stage.send_replace(Stage::HandingOver);
-        let _ = self.task.await;
+        self.task.await.ok().flatten()
     }
 
     /// Waits for the runs in hand, and runs on-stop.
@@ -102,37 +122,63 @@ impl Service {
 }
 
 /// The life of a service.
-async fn live(
+struct Life {
     runner: Arc<Runner>,
-    first: Option<Job<'static>>,
     schedules: Vec<Schedule>,
-    mut stage: watch::Receiver<Stage>,
-    start: watch::Sender<bool>,
-) {
-    let well = match first {
-        Some(job) => runner.run("on-start", job).await,
-        None => true,
-    };
-    start.send_replace(true);
-    if !well {
-        if !schedules.is_empty() {
-            tracing::warn!("service {}: its schedules do not run", runner.name);
+    leases: Leases,
+    lease: Option<Lease>,
+    stage: watch::Receiver<Stage>,
+}
+
+impl Life {
+    /// Lives it. Returns the lease when it is somebody else's.
+    async fn live(
+        mut self,
+        first: Option<Job<'static>>,
+        start: watch::Sender<bool>,
+    ) -> Option<Lease> {
+        let runner = self.runner;
+        let well = match first {
+            Some(job) => runner.run("on-start", job).await,
+            None => true,
+        };
+        start.send_replace(true);
+        if !well {
+            if !self.schedules.is_empty() {
+                tracing::warn!("service {}: its schedules do not run", runner.name);
+            }
+            return None;
         }
-        return;
-    }
-    if first.is_some() {
-        tracing::info!(plugin = %runner.plugin.id(), "service {} has started", runner.name);
-    }
-    let mut runs: JoinSet<()> = schedules
-        .into_iter()
-        .map(|schedule| keep(runner.clone(), schedule, stage.clone()))
-        .collect();
-    // Without anybody to tell the service what to do, it stops.
-    let told = stage.wait_for(|stage| *stage >= Stage::HandingOver).await;
-    let told = told.map_or(Stage::Stopping, |stage| *stage);
-    while runs.join_next().await.is_some() {}
-    if told == Stage::Stopping {
-        runner.run("on-stop", Job::Stop).await;
+        if first.is_some() {
+            tracing::info!(plugin = %runner.plugin.id(), "service {} has started", runner.name);
+        }
+        let ask = || self.leases.ask(&runner.plugin, &runner.name);
+        let lease = (!self.schedules.is_empty()).then(|| self.lease.take().unwrap_or_else(ask));
+        let mut runs = JoinSet::new();
+        for (schedule, lease) in self.schedules.into_iter().zip(lease.iter().cycle()) {
+            let kept = keep(
+                runner.clone(),
+                schedule,
+                lease.holding(),
+                self.stage.clone(),
+            );
+            runs.spawn(kept);
+        }
+        // Without anybody to tell the service what to do, it stops.
+        let _ = self.stage.wait_for(|stage| *stage > Stage::Running).await;
+        while runs.join_next().await.is_some() {}
+        if *self.stage.borrow() == Stage::HandingOver {
+            return lease;
+        }
+        if let Some(lease) = lease {
+            lease.give_back().await;
+        }
+        let told = self.stage.wait_for(|stage| *stage >= Stage::HandingOver);
+        let told = told.await.map_or(Stage::Stopping, |stage| *stage);
+        if told == Stage::Stopping {
+            runner.run("on-stop", Job::Stop).await;
+        }
+        None
     }
 }
 
@@ -165,8 +211,14 @@ impl Runner {
     }
 }
 
-/// Keeps a schedule until the service ends: one run at a time, and none for a time that came while another one ran.
-async fn keep(runner: Arc<Runner>, schedule: Schedule, mut stage: watch::Receiver<Stage>) {
+/// Keeps a schedule until the service ends: one run at a time, and none for a time that came while another one ran, or while
+/// the service's schedules were another node's.
+async fn keep(
+    runner: Arc<Runner>,
+    schedule: Schedule,
+    lease: Holding,
+    mut stage: watch::Receiver<Stage>,
+) {
     let clock = &**runner.plugin.clock();
     let begun = clock.now();
     let mut last = time(clock);
@@ -182,9 +234,10 @@ async fn keep(runner: Arc<Runner>, schedule: Schedule, mut stage: watch::Receive
             _ = stage.wait_for(|stage| *stage > Stage::Running) => return,
             () = due => {}
         }
-        runner
-            .run(&schedule.name, Job::Schedule(&schedule.name))
-            .await;
+        if lease.is_ours() {
+            let job = Job::Schedule(&schedule.name);
+            runner.run(&schedule.name, job).await;
+        }
         last = time(clock);
     }
 }

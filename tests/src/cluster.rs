@@ -5,6 +5,7 @@ use std::thread;
 
 use crate::client::{Client, Value, json};
 use crate::eventually;
+use crate::guests::guest;
 use crate::nats::Nats;
 use crate::server::{Builder, Server};
 use crate::wire::Wire;
@@ -13,7 +14,8 @@ use crate::wire::Wire;
 pub struct Nodes {
     count: usize,
     plugins: Vec<String>,
-    tenants: Vec<(String, Vec<String>)>,
+    /// More files in the plugins folder.
+    files: Vec<(String, Vec<u8>)>,
     /// Where the broker is: in the words of the configuration, or behind a wire for each.
     brokers: Brokers,
     backplane: String,
@@ -37,7 +39,7 @@ impl Nodes {
         Self {
             count,
             plugins: plugins.map(str::to_owned).to_vec(),
-            tenants: Vec::new(),
+            files: Vec::new(),
             brokers: Brokers::At(servers),
             backplane: String::new(),
             more: String::new(),
@@ -59,9 +61,15 @@ impl Nodes {
     }
 
     /// With these plugins in a tenant's folder.
-    pub fn tenant(mut self, tenant: &str, names: &[&str]) -> Self {
-        let names = names.iter().map(|&name| name.to_owned()).collect();
-        self.tenants.push((tenant.to_owned(), names));
+    pub fn tenant(self, tenant: &str, names: &[&str]) -> Self {
+        names.iter().fold(self, |nodes, name| {
+            nodes.file(&format!("{tenant}/{name}.wasm"), &guest(name))
+        })
+    }
+
+    /// With these bytes at a path below the plugins folder.
+    pub fn file(mut self, path: &str, bytes: &[u8]) -> Self {
+        self.files.push((path.to_owned(), bytes.to_vec()));
         self
     }
 
@@ -123,9 +131,8 @@ impl Nodes {
         );
         let names: Vec<_> = self.plugins.iter().map(String::as_str).collect();
         let mut server = Server::with(&names).config(&config);
-        for (tenant, names) in &self.tenants {
-            let names: Vec<_> = names.iter().map(String::as_str).collect();
-            server = server.tenant(tenant, &names);
+        for (path, bytes) in &self.files {
+            server = server.file(path, bytes);
         }
         (server, wire)
     }

@@ -20,6 +20,7 @@ mod operator;
 mod raw;
 mod server;
 mod small_disk;
+mod talk;
 mod tls;
 mod wire;
 
@@ -42,6 +43,7 @@ pub use operator::Operator;
 pub use raw::{Frame, Opcode, Raw, Response, Stream, frame, get};
 pub use server::{Builder, Server, Signal, allow_many_files};
 pub use small_disk::SmallDisk;
+pub use talk::{Hearer, Talker};
 pub use tls::{Certificate, Trust};
 pub use wire::Wire;
 

@@ -23,7 +23,7 @@ struct Printed {
 
 impl Lines {
     /// Collects what `stream` gives, on a thread of its own, until it ends.
-    pub(crate) fn collect(stream: impl Read + Send + 'static) -> Self {
+    pub fn collect(stream: impl Read + Send + 'static) -> Self {
         let lines = Self::default();
         let collected = lines.clone();
         thread::spawn(move || {

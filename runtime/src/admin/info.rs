@@ -62,6 +62,8 @@ pub struct PluginInfo {
     pub decisions: BTreeMap<String, u64>,
     /// The responses to requests to its controller, by the class of their status: `2xx` to `5xx`. Nothing when it is none.
     pub responses: BTreeMap<String, u64>,
+    /// Whether the schedules of its service run on this node; none when it has none.
+    pub schedules_run: Option<bool>,
     /// How often its file was replaced while it served.
     pub replaced: u64,
     /// How often that failed when the new one was to take over.
@@ -170,6 +172,8 @@ impl From<&Known> for PluginInfo {
         let tally = plugin.map(|plugin| plugin.tally());
         let namespace = loaded.and_then(|it| it.namespace.as_ref());
         let is_middleware = loaded.is_some_and(|it| it.middleware.is_some());
+        let service = loaded.and_then(|it| it.service.as_ref());
+        let has_schedules = service.is_some_and(|it| !it.schedules.is_empty());
         let is_controller = loaded.is_some_and(|it| it.controller.is_some());
         Self {
             name: known.name.clone(),
@@ -200,6 +204,7 @@ impl From<&Known> for PluginInfo {
                 .filter(|_| is_controller)
                 .map(|tally| tally.responses().collect())
                 .unwrap_or_default(),
+            schedules_run: tally.filter(|_| has_schedules).map(Tally::schedules_run),
             replaced: tally.map_or(0, Tally::replaced),
             replacements_failed: tally.map_or(0, Tally::refused),
             quarantines: plugin.map_or(0, |plugin| plugin.quarantines()),

@@ -188,6 +188,15 @@ const FAMILIES: &[Family] = {
             |it| of_namespace(it, Count(it.messages.slow_consumers)),
         ),
         (
+            "service_schedules",
+            "Whether the schedules of a plugin's service run on this node: 1, or 0",
+            None,
+            |it| {
+                it.schedules_run
+                    .map_or(Numbers::None, |run| Level(run.into()))
+            },
+        ),
+        (
             "middleware_decisions",
             "What a middleware made of requests",
             None,

@@ -21,6 +21,10 @@ struct ServerInfo {
     node: String,
     uptime_ms: u64,
     ready: bool,
+    /// The other nodes that it reaches; none when there are to be no others.
+    others: Option<u64>,
+    /// Whether it has no connection to them.
+    cut_off: bool,
     /// Where clients connect: `http://ADDRESS`, `https://ADDRESS` or `unix:PATH`.
     address: String,
     /// Whether the page to try the namespaces with is there, at `/` of that address.
@@ -46,12 +50,15 @@ impl Admin {
         let known = self.plugins.load();
         let about = &self.about;
         let uptime = about.started.elapsed().as_millis();
+        let joined = self.backplane.numbers();
         Overview {
             server: ServerInfo {
                 version: env!("CARGO_PKG_VERSION"),
                 node: about.node.to_string(),
                 uptime_ms: u64::try_from(uptime).unwrap_or(u64::MAX),
                 ready: self.is_ready(),
+                others: joined.connected.map(|_| joined.others),
+                cut_off: joined.connected == Some(false),
                 address: about.address.clone(),
                 dev: self.config.load().dev,
                 uploads: self.uploads.is_some(),

@@ -17,7 +17,7 @@ use crate::plugin::catalog::{Catalog, Change};
 use crate::plugin::describe::Loaded;
 use crate::plugin::load::Content;
 use crate::plugin::{Generation, Plugin, ReplaceError};
-use crate::service::Service;
+use crate::service::{Lease, Leases, Service};
 use crate::ulak::{Served, Ulak};
 
 /// How many sockets are closed at once; then others get their turn.
@@ -32,6 +32,8 @@ pub(super) struct Serving {
     ulak: Arc<Ulak>,
     /// By the names of their plugins.
     pub(super) services: BTreeMap<String, Service>,
+    /// Where these get leave to run their schedules.
+    leases: Leases,
     /// Those of plugins that are gone, until they have stopped.
     pub(super) ending: BTreeMap<String, JoinHandle<()>>,
     pub(super) admin: Arc<Admin>,
@@ -43,12 +45,14 @@ impl Serving {
         server: Arc<Server>,
         ulak: Arc<Ulak>,
         admin: Arc<Admin>,
+        leases: Leases,
         catalog: &Catalog,
     ) -> Self {
         let serving = Self {
             server,
             ulak,
             services: BTreeMap::new(),
+            leases,
             ending: BTreeMap::new(),
             admin,
         };
@@ -77,7 +81,7 @@ impl Serving {
                 if let Some(ending) = self.ending.remove(&key) {
                     let _ = timeout(PATIENCE, ending).await;
                 }
-                let service = Service::start(loaded.plugin.clone(), descriptor);
+                let service = Service::start(loaded.plugin.clone(), descriptor, &self.leases);
                 // At once: a server that stops meanwhile stops them too.
                 self.services.insert(key.clone(), service);
                 starting.push(key);
@@ -154,7 +158,7 @@ impl Serving {
         if !Arc::ptr_eq(plugin, &old.plugin) {
             return self.exchange(catalog, old, new, content).await;
         }
-        self.hand_over(&key).await;
+        let lease = self.hand_over(&key).await;
         self.set_router(
             Router::new(&with(catalog, &old, &new)).as_strict_as(&self.server.router()),
         );
@@ -165,7 +169,7 @@ impl Serving {
             Err(_) => &old,
         };
         if let Some(descriptor) = &serving.service {
-            let service = Service::go_on(plugin.clone(), descriptor);
+            let service = Service::go_on(plugin.clone(), descriptor, &self.leases, lease);
             self.services.insert(key, service);
         }
         let change = Change::Replaced {
@@ -190,11 +194,11 @@ impl Serving {
         outcome
     }
 
-    /// Has a service, when the plugin has one, do nothing more until somebody goes on with it.
-    async fn hand_over(&mut self, key: &str) {
-        if let Some(service) = self.services.remove(key) {
-            let _ = timeout(PATIENCE, service.hand_over()).await;
-        }
+    /// Has a service, when the plugin has one, do nothing more until somebody goes on with it, and with its lease.
+    async fn hand_over(&mut self, key: &str) -> Option<Lease> {
+        let service = self.services.remove(key)?;
+        let handed = timeout(PATIENCE, service.hand_over()).await;
+        handed.ok().flatten()
     }
 
     /// Puts a plugin in the place of another that serves another path.

@@ -16,7 +16,7 @@ pub use answer::{Answer, Question};
 pub use local::Local;
 pub use nats::NatsBackplane;
 #[doc(hidden)]
-pub use nats::publication;
+pub use nats::{pieces, publication};
 pub use numbers::{Numbers, Reason};
 
 use crate::hub::{Audience, Frame, Namespace, SendError};

@@ -154,9 +154,9 @@ impl Header {
 }
 
 /// The code and the reason of a close frame; no code when it is empty.
-pub(super) fn parse_close(payload: &[u8]) -> Result<(Option<u16>, String), ProtocolError> {
+pub(super) fn parse_close(payload: &[u8]) -> Result<(Option<u16>, &str), ProtocolError> {
     if payload.is_empty() {
-        return Ok((None, String::new()));
+        return Ok((None, ""));
     }
     let Some((&code, reason)) = payload.split_first_chunk() else {
         return Err(ProtocolError::InvalidClose);
@@ -166,7 +166,7 @@ pub(super) fn parse_close(payload: &[u8]) -> Result<(Option<u16>, String), Proto
         return Err(ProtocolError::InvalidClose);
     }
     let reason = std::str::from_utf8(reason).map_err(|_| ProtocolError::InvalidText)?;
-    Ok((Some(code), reason.to_owned()))
+    Ok((Some(code), reason))
 }
 
 #[cfg(test)]
@@ -261,9 +261,9 @@ mod tests {
 
     #[test]
     fn c8_close_frames_are_checked() {
-        assert_eq!(parse_close(&[]), Ok((None, String::new())));
+        assert_eq!(parse_close(&[]), Ok((None, "")));
         assert_eq!(parse_close(&[3]), Err(ProtocolError::InvalidClose));
-        assert_eq!(parse_close(b"\x0f\xa0bye"), Ok((Some(4000), "bye".into())));
+        assert_eq!(parse_close(b"\x0f\xa0bye"), Ok((Some(4000), "bye")));
         assert_eq!(
             parse_close(b"\x03\xe8\xff"),
             Err(ProtocolError::InvalidText)

@@ -139,7 +139,7 @@ impl Keepalive {
         Watched {
             keepalive: self.clone(),
             socket: socket.clone(),
-            key: self.times.map(|times| {
+            key: self.times.map_or(0, |times| {
                 self.lock().insert(Entry {
                     due: now + times.ping,
                     socket: socket.clone(),
@@ -159,7 +159,8 @@ impl Keepalive {
 pub(super) struct Watched {
     keepalive: Arc<Keepalive>,
     socket: Arc<Socket>,
-    key: Option<usize>,
+    /// Where it is in the list, when anybody is watched.
+    key: usize,
     /// At which tick it was pinged last, or found not to take what waits for it, which asks as much; 0: never.
     asked: AtomicU64,
 }
@@ -191,8 +192,8 @@ impl Watched {
         }
     }
 
-    /// The same stream, which notes when something comes.
-    pub(super) fn listen<R>(&self, stream: R) -> Listened<'_, R> {
+    /// A stream that notes when something comes from its peer.
+    pub(super) fn listen<R>(self, stream: R) -> Listened<R> {
         Listened {
             stream,
             watched: self,
@@ -202,20 +203,27 @@ impl Watched {
 
 impl Drop for Watched {
     fn drop(&mut self) {
-        if let Some(key) = self.key {
-            let entry = self.keepalive.lock().try_remove(key);
+        if self.keepalive.times.is_some() {
+            let entry = self.keepalive.lock().try_remove(self.key);
             drop(entry);
         }
     }
 }
 
 /// A stream of which every byte is a sign of life.
-pub(super) struct Listened<'a, R> {
+pub(super) struct Listened<R> {
     stream: R,
-    watched: &'a Watched,
+    watched: Watched,
 }
 
-impl<R: AsyncRead + Unpin> AsyncRead for Listened<'_, R> {
+impl<R> Listened<R> {
+    /// See [`Watched::judge`].
+    pub(super) fn judge(&self) -> Verdict {
+        self.watched.judge()
+    }
+}
+
+impl<R: AsyncRead + Unpin> AsyncRead for Listened<R> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -224,7 +232,7 @@ impl<R: AsyncRead + Unpin> AsyncRead for Listened<'_, R> {
         let before = buffer.filled().len();
         let polled = Pin::new(&mut self.stream).poll_read(cx, buffer);
         if buffer.filled().len() > before {
-            let watched = self.watched;
+            let watched = &self.watched;
             watched
                 .socket
                 .hear(watched.keepalive.now.load(Ordering::Relaxed));

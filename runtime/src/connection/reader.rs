@@ -36,7 +36,7 @@ pub enum Incoming<'a> {
     /// A pong, whatever is in it.
     Pong,
     /// A close frame: the code, when there is one, and the reason.
-    Close(Option<u16>, String),
+    Close(Option<u16>, &'a str),
     /// The connection has ended or broken without one.
     End,
 }
@@ -60,8 +60,8 @@ pub struct Reader<R> {
     /// The header whose payload is being waited for, and how much of that has been unmasked and looked at.
     waiting: Option<(Header, usize)>,
     assembler: Assembler,
-    /// A compressed frame that is not inflated to its end, and where the rest of it is.
-    unfinished: Option<(Header, Range<usize>)>,
+    /// A compressed frame that is not inflated to its end, and how many of the bytes taken out last are the rest of it.
+    unfinished: Option<(Header, usize)>,
 }
 
 impl<R: AsyncRead + Unpin> Reader<R> {
@@ -127,12 +127,10 @@ impl<R: AsyncRead + Unpin> Reader<R> {
     /// What comes next, as far as it has been read and inflated.
     fn take(&mut self) -> Result<Option<Taken>, ProtocolError> {
         loop {
-            let (header, payload, added) = match self.unfinished.take() {
+            let (header, added) = match self.unfinished.take() {
                 Some((header, rest)) => {
-                    let added = self
-                        .assembler
-                        .inflate(&header, &self.buffer[rest.clone()])?;
-                    (header, rest, added)
+                    let rest = &self.buffer[self.taken - rest..self.taken];
+                    (header, self.assembler.inflate(&header, rest)?)
                 }
                 None => {
                     let Some((header, payload, seen)) = self.take_frame()? else {
@@ -148,17 +146,15 @@ impl<R: AsyncRead + Unpin> Reader<R> {
                         }
                         OpCode::Text | OpCode::Binary | OpCode::Continuation => {}
                     }
-                    let added = self
-                        .assembler
-                        .add(&header, &self.buffer[payload.clone()], seen)?;
-                    (header, payload, added)
+                    let payload = &self.buffer[payload];
+                    (header, self.assembler.add(&header, payload, seen)?)
                 }
             };
             match added {
                 Added::More => {}
                 Added::Whole => return Ok(Some(Taken::Assembled)),
                 Added::Rest(bytes) => {
-                    self.unfinished = Some((header, payload.end - bytes..payload.end));
+                    self.unfinished = Some((header, bytes));
                     return Ok(None);
                 }
             }
@@ -234,6 +230,11 @@ impl<R: AsyncRead + Unpin> Reader<R> {
             polled
         })
         .await
+    }
+
+    /// What it reads from.
+    pub(super) fn stream(&self) -> &R {
+        &self.stream
     }
 
     /// The memory that it holds, in bytes: what has come and has not been taken out, and the fragments of a message. A

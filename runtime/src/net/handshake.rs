@@ -77,8 +77,8 @@ pub(super) fn upgrade(
     let patience = config.timeouts.handshake();
     let namespace = namespace.clone();
     tokio::spawn(async move {
-        // Until the socket has ended.
-        let _held = (caller.held, counted, open);
+        // Boxed, as it is rare.
+        let held = (caller.held, counted.map(Box::new), open);
         let Some((transport, received)) = transport_of(upgraded).await else {
             tracing::debug!(conn = %id, "the client left during the handshake");
             return;
@@ -91,7 +91,10 @@ pub(super) fn upgrade(
         let outbox = namespace.sockets().outbox(capacity, policy, wire.clone());
         let socket = Socket::new(id, caller.remote, values, outbox).compressing(compressor);
         let socket = Arc::new(socket);
-        connection::serve(read, received, wire, namespace, socket, settings).await;
+        // In a task of its own, as the one that the handshake needs is larger than what is to last.
+        tokio::spawn(connection::serve(
+            read, received, wire, namespace, socket, settings, held,
+        ));
     });
     Ok(answer)
 }

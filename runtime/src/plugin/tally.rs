@@ -1,6 +1,6 @@
 //! What the calls into a plugin have come to and cost.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use super::CallError;
@@ -128,6 +128,7 @@ pub struct Tally {
     responses: [AtomicU64; CLASSES],
     replaced: AtomicU64,
     refused: AtomicU64,
+    schedules_run: AtomicBool,
 }
 
 /// The classes of statuses, from 2xx to 5xx.
@@ -207,6 +208,17 @@ impl Tally {
             },
             1,
         );
+    }
+
+    /// Whether the schedules of its service run on this node from now on.
+    pub fn set_schedules_run(&self, run: bool) {
+        self.schedules_run.store(run, Ordering::Relaxed);
+    }
+
+    /// Whether they do.
+    #[must_use]
+    pub fn schedules_run(&self) -> bool {
+        self.schedules_run.load(Ordering::Relaxed)
     }
 
     /// How long its calls have had threads, together.

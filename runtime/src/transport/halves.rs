@@ -16,8 +16,8 @@ pub enum ReadHalf {
     Tcp(tcp::OwnedReadHalf),
     /// By a Unix socket.
     Unix(unix::OwnedReadHalf),
-    /// By TLS.
-    Tls(tls::ReadHalf),
+    /// By TLS. Boxed, as those without need not have room for it.
+    Tls(Box<tls::ReadHalf>),
 }
 
 impl AsyncRead for ReadHalf {

@@ -66,7 +66,7 @@ impl Transport {
                 stream.flush().await?;
                 let (tcp, session) = stream.into_inner();
                 let (read, write) = tls::split(tcp, session);
-                (ReadHalf::Tls(read), WriteHalf::Tls(write))
+                (ReadHalf::Tls(Box::new(read)), WriteHalf::Tls(write))
             }
         })
     }

@@ -13,6 +13,7 @@ mod frames;
 mod handshake;
 pub mod mutate;
 mod proxy;
+mod publication;
 mod reader;
 mod section;
 mod world;
@@ -23,6 +24,7 @@ pub use configuration::configuration;
 pub use descriptor::descriptor;
 pub use handshake::handshake;
 pub use proxy::proxy;
+pub use publication::publication;
 pub use reader::reader;
 pub use section::section;
 
@@ -42,7 +44,7 @@ pub struct Target {
 }
 
 /// All targets.
-pub const TARGETS: [Target; 8] = [
+pub const TARGETS: [Target; 9] = [
     section::TARGET,
     descriptor::TARGET,
     configuration::TARGET,
@@ -51,6 +53,7 @@ pub const TARGETS: [Target; 8] = [
     reader::TARGET,
     handshake::TARGET,
     proxy::TARGET,
+    publication::TARGET,
 ];
 
 /// A message as a number, the same for messages of one kind: what is quoted in it and its numbers do not count.

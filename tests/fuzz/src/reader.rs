@@ -276,7 +276,7 @@ fn got(incoming: Result<Incoming<'_>, ProtocolError>) -> Got {
         Ok(Incoming::Message(Message::Binary(bytes))) => Got::Binary(bytes.to_vec()),
         Ok(Incoming::Ping(payload)) => Got::Ping(payload.to_vec()),
         Ok(Incoming::Pong) => Got::Pong,
-        Ok(Incoming::Close(code, reason)) => Got::Close(code, reason),
+        Ok(Incoming::Close(code, reason)) => Got::Close(code, reason.to_owned()),
         Ok(Incoming::End) => Got::End,
         Err(error) => Got::Refused(error),
     }

@@ -46,3 +46,8 @@ fn handshake() {
 fn proxy() {
     run("proxy");
 }
+
+#[test]
+fn publication() {
+    run("publication");
+}

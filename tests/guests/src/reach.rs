@@ -33,6 +33,16 @@ pub enum Call {
     HasNamespace(String),
     /// A namespace.
     SocketCount(String),
+    /// Nothing.
+    ClusterSocketCount(),
+    /// Nothing.
+    ClusterSocketIds(),
+    /// Nothing.
+    ClusterRoomNames(),
+    /// A room.
+    ClusterRoomCount(String),
+    /// A room.
+    ClusterRoomMembers(String),
     /// `[bucket, key]`
     KvGet(String, String),
     /// `[bucket, key, value]`
@@ -90,6 +100,11 @@ pub fn obey(call: &Call) -> Result<Value> {
         Call::Namespaces() => ulak::namespaces().into(),
         Call::HasNamespace(namespace) => ulak::has_namespace(namespace).into(),
         Call::SocketCount(namespace) => addressed(ulak::socket_count(namespace)),
+        Call::ClusterSocketCount() => counted(cluster::socket_count()),
+        Call::ClusterSocketIds() => listed(cluster::socket_ids()),
+        Call::ClusterRoomNames() => listed(cluster::room_names()),
+        Call::ClusterRoomCount(room) => counted(cluster::room_count(room)),
+        Call::ClusterRoomMembers(room) => listed(cluster::room_members(room)),
         Call::KvGet(bucket, key) => kept(with(bucket, |bucket| bucket.get(key)).map(text)),
         Call::KvSet(bucket, key, value) => kept(with(bucket, |bucket| bucket.set(key, value))),
         Call::KvSetOf(bucket, key, bytes) => {
@@ -143,6 +158,15 @@ fn bulk(result: BulkResult) -> Value {
     let counts = [result.succeeded(), result.failed()];
     let results: Vec<_> = result.results.into_iter().map(addressed).collect();
     json!({ "counts": counts, "results": results })
+}
+
+fn counted(all: cluster::Count) -> Value {
+    json!({ "count": all.count, "nodes": all.nodes, "silent": all.silent })
+}
+
+fn listed(mut all: cluster::Listing) -> Value {
+    all.names.sort();
+    json!({ "names": all.names, "more": all.more, "nodes": all.nodes, "silent": all.silent })
 }
 
 fn with<T>(

@@ -21,8 +21,15 @@ export const perSecond = (title, owner, name) => ({
   title, number: true, text: (item) => about(item.history.now(owner(item), name)),
 });
 
+/** The other nodes, in words. */
+function joined({ others, "cut-off": cutOff }) {
+  if (others === null) return "nobody: it stands alone";
+  if (cutOff) return "nobody: it is cut off";
+  return others === 1 ? "1 other node" : `${count(others)} other nodes`;
+}
+
 export function overview() {
-  const facts = ["Version", "Node", "Running for", "Serves on"].map((term) => fact(term, ""));
+  const facts = ["Version", "Node", "Joined with", "Running for", "Serves on"].map((term) => fact(term, ""));
   const plots = [
     ["sockets", new Plot("Sockets", count)],
     ["messages-in", new Plot("Messages received", about, "a second")],
@@ -65,7 +72,7 @@ export function overview() {
       uploads,
     ],
     show({ server, plugins, namespaces }, history) {
-      const values = [server.version, server.node, duration(server["uptime-ms"]), server.address];
+      const values = [server.version, server.node, joined(server), duration(server["uptime-ms"]), server.address];
       facts.forEach(({ shown }, index) => setText(shown, values[index]));
       for (const [name, plot] of plots) plot.show(history.of("server", name));
       pluginTable.show(plugins.map((plugin) => ({ ...plugin, history })).sort(byTenant), ({ name }) => tenantOf(name));

@@ -30,7 +30,7 @@ impl Serving {
     /// Puts a new instance of what a plugin is into the place of the one that is there.
     async fn begin_anew(&mut self, loaded: &Loaded) {
         let (plugin, id) = (&loaded.plugin, loaded.plugin.id());
-        self.hand_over(&id.key()).await;
+        let lease = self.hand_over(&id.key()).await;
         match take_over(plugin, plugin.generation()).await {
             Ok(()) => tracing::info!("{id} begins anew with other settings"),
             Err(error) => {
@@ -38,7 +38,7 @@ impl Serving {
             }
         }
         if let Some(descriptor) = &loaded.service {
-            let service = Service::go_on(plugin.clone(), descriptor);
+            let service = Service::go_on(plugin.clone(), descriptor, &self.leases, lease);
             self.services.insert(id.key(), service);
         }
     }

@@ -11,6 +11,8 @@ mod counters;
 mod outcome;
 mod peers;
 #[doc(hidden)]
+pub mod pieces;
+#[doc(hidden)]
 pub mod publication;
 mod questions;
 mod reader;
@@ -35,7 +37,6 @@ use self::peers::Peers;
 use self::publication::{HEAD, Publication};
 use self::reader::Reader;
 use self::replies::{Replies, Reply};
-use self::subjects::Subjects;
 use self::topic::{Topic, Watch};
 use super::{
     Answer, Asking, Backplane, Leaving, NotCarried, Numbers, Published, Question, Reason,
@@ -45,6 +46,7 @@ use crate::config::Live;
 use crate::hub::{Audience, Frame, Namespace};
 use crate::ids::{NodeId, SocketId};
 use crate::nats::Nats;
+use crate::quota::Spent;
 
 /// What a message that waits to be sent takes in memory beside its bytes.
 const OVERHEAD: usize = 1 << 10;
@@ -73,7 +75,7 @@ struct Joined {
     /// The number of the next publication.
     number: AtomicU64,
     /// By path.
-    topics: RwLock<HashMap<String, (Weak<Topic>, Weak<Namespace>)>>,
+    topics: RwLock<HashMap<String, Weak<Topic>>>,
     /// What waits to be sent, in bytes, by tenant.
     waiting: Mutex<HashMap<Option<String>, Arc<AtomicUsize>>>,
 }
@@ -113,7 +115,6 @@ impl Backplane for NatsBackplane {
             return;
         }
         let joined = &self.0;
-        let subjects = Subjects::new(joined.nats.prefix(), namespace);
         let mut waiting = joined
             .waiting
             .lock()
@@ -121,17 +122,16 @@ impl Backplane for NatsBackplane {
         let waiting = waiting
             .entry(namespace.tenant().map(str::to_owned))
             .or_default();
-        let topic = Arc::new(Topic::new(subjects, waiting.clone()));
+        let topic = Arc::new(Topic::new(namespace, joined.nats.prefix(), waiting.clone()));
         namespace.set_interest(Arc::new(Watch(topic.clone())));
         let mut topics = joined
             .topics
             .write()
             .unwrap_or_else(PoisonError::into_inner);
-        topics.retain(|_, (topic, _)| topic.strong_count() > 0);
-        let entry = (Arc::downgrade(&topic), Arc::downgrade(namespace));
-        topics.insert(namespace.path().to_owned(), entry);
+        topics.retain(|_, topic| topic.strong_count() > 0);
+        topics.insert(namespace.path().to_owned(), Arc::downgrade(&topic));
         drop(topics);
-        tokio::spawn(Reader::new(joined.clone(), topic, Arc::downgrade(namespace)).read());
+        tokio::spawn(Reader::new(joined.clone(), topic).read());
     }
 
     fn publish(&self, namespace: &Namespace, audience: Audience<'_>, frame: &Frame) -> Published {
@@ -142,6 +142,8 @@ impl Backplane for NatsBackplane {
         };
         let elsewhere = match self.0.topic(namespace) {
             Some(topic) => {
+                // It costs something also when nobody is there.
+                namespace.account().charge(Spent::Deliveries, 1);
                 let subject = topic.subjects.audience(audience);
                 self.0.carry(&topic, subject, None, except, frame)
             }
@@ -179,9 +181,11 @@ impl Backplane for NatsBackplane {
 
     fn leave(&self) -> Leaving<'_> {
         Box::pin(async {
-            peers::leave(&self.0);
-            // It is on its way when nothing waits any more.
-            let _ = timeout(self.0.patience, self.0.nats.client().flush()).await;
+            if self.0.nats.is_connected() {
+                peers::leave(&self.0);
+                // It is on its way when nothing waits any more.
+                let _ = timeout(self.0.patience, self.0.nats.client().flush()).await;
+            }
         })
     }
 
@@ -208,13 +212,13 @@ impl Backplane for NatsBackplane {
 impl Joined {
     fn topic(&self, namespace: &Namespace) -> Option<Arc<Topic>> {
         let topics = self.topics.read().unwrap_or_else(PoisonError::into_inner);
-        topics.get(namespace.path())?.0.upgrade()
+        topics.get(namespace.path())?.upgrade()
     }
 
     /// The namespace of that path, when it is that tenant's.
     fn namespace(&self, tenant: Option<&str>, path: &str) -> Option<Arc<Namespace>> {
         let topics = self.topics.read().unwrap_or_else(PoisonError::into_inner);
-        let namespace = topics.get(path)?.1.upgrade()?;
+        let namespace = topics.get(path)?.upgrade()?.namespace.upgrade()?;
         (namespace.tenant() == tenant).then_some(namespace)
     }
 

@@ -35,6 +35,10 @@ impl Peers {
         self.heard().len()
     }
 
+    pub(super) fn nodes(&self) -> Vec<NodeId> {
+        self.heard().keys().copied().collect()
+    }
+
     /// Whether it was not known.
     fn hear(&self, node: NodeId) -> bool {
         self.heard().insert(node, Instant::now()).is_none()

@@ -12,6 +12,7 @@ use super::super::answer::{MOST, Part};
 use super::replies::{Awaited, Reply};
 use super::{Answer, Joined, Question};
 use crate::hub::Namespace;
+use crate::ids::NodeId;
 
 /// Names in one message of an answer. A room's may be 256 bytes, and twice that when it is written down.
 const NAMES: usize = 1_000;
@@ -33,53 +34,65 @@ struct Said {
     last: bool,
 }
 
-/// Asks all nodes.
+/// What has come of a question so far.
+#[derive(Default)]
+struct Gathered {
+    parts: Vec<Part>,
+    names: usize,
+    /// Nodes that have said all.
+    answered: usize,
+    /// Nodes that are not there any more, as the broker knows.
+    absent: usize,
+}
+
+/// Asks all nodes, each by itself, so that the broker can say which are not there.
 pub(super) async fn ask(joined: &Joined, namespace: &Namespace, question: Question) -> Answer {
-    let mut parts = vec![question.answer(namespace)];
-    let others = joined.peers.len();
-    if others == 0 {
-        return Answer::of(parts, 1, 0);
-    }
+    let mut gathered = Gathered::default();
+    gathered.parts.push(question.answer(namespace));
+    let others = joined.peers.nodes();
     let mut awaited = joined.replies.await_some();
     let asked = Asked {
         tenant: namespace.tenant().map(str::to_owned),
         path: namespace.path().to_owned(),
         question,
     };
-    let mut answered = 0;
-    if let Ok(payload) = serde_json::to_vec(&asked)
-        && joined
-            .publish(
-                subject(joined).into(),
-                Some(awaited.subject()),
-                payload.into(),
-            )
-            .is_ok()
-    {
-        // Who is not there any more does not answer; who came a moment ago may, and is welcome.
-        let gather = gather(&mut awaited, others, &mut parts, &mut answered);
-        let _ = timeout(joined.patience, gather).await;
+    let mut under_way = 0;
+    if let Ok(payload) = serde_json::to_vec(&asked) {
+        let payload = Bytes::from(payload);
+        for node in &others {
+            let subject = subject(joined, *node).into();
+            let sent = joined.publish(subject, Some(awaited.subject()), payload.clone());
+            under_way += usize::from(sent.is_ok());
+        }
     }
+    let _ = timeout(joined.patience, gathered.gather(&mut awaited, under_way)).await;
     let number = |nodes: usize| u32::try_from(nodes).unwrap_or(u32::MAX);
-    let silent = number(others.saturating_sub(answered));
-    Answer::of(parts, number(answered + 1), silent)
+    let heard_of = gathered.answered + gathered.absent;
+    let silent = number(others.len().saturating_sub(heard_of));
+    Answer::of(gathered.parts, number(gathered.answered + 1), silent)
 }
 
-/// Takes in answers until so many nodes have said all.
-async fn gather(awaited: &mut Awaited, nodes: usize, parts: &mut Vec<Part>, answered: &mut usize) {
-    let mut names = 0;
-    while *answered < nodes {
-        let Reply::Answer(said) = awaited.next().await else {
-            return;
-        };
-        let Ok(said) = serde_json::from_slice::<Said>(&said) else {
-            continue;
-        };
-        *answered += usize::from(said.last);
+impl Gathered {
+    /// Takes in answers until it has heard of so many nodes.
+    async fn gather(&mut self, awaited: &mut Awaited, nodes: usize) {
+        while self.answered + self.absent < nodes {
+            match awaited.next().await {
+                Reply::Nobody => self.absent += 1,
+                Reply::Answer(said) => {
+                    if let Ok(said) = serde_json::from_slice(&said) {
+                        self.add(said);
+                    }
+                }
+            }
+        }
+    }
+
+    fn add(&mut self, said: Said) {
+        self.answered += usize::from(said.last);
         // What is over the bound is counted all the same.
-        let room = (2 * MOST).saturating_sub(names);
-        names += said.names.len();
-        parts.push(Part {
+        let room = (2 * MOST).saturating_sub(self.names);
+        self.names += said.names.len();
+        self.parts.push(Part {
             count: said.count,
             names: said.names.into_iter().take(room).collect(),
         });
@@ -88,7 +101,12 @@ async fn gather(awaited: &mut Awaited, nodes: usize, parts: &mut Vec<Part>, answ
 
 /// Answers what other nodes ask.
 pub(super) async fn answer(joined: Arc<Joined>) {
-    let Ok(mut questions) = joined.nats.client().subscribe(subject(&joined)).await else {
+    let Ok(mut questions) = joined
+        .nats
+        .client()
+        .subscribe(subject(&joined, joined.node))
+        .await
+    else {
         return;
     };
     while let Some(message) = questions.next().await {
@@ -126,6 +144,7 @@ fn said(part: Part) -> Vec<Said> {
     }
 }
 
-fn subject(joined: &Joined) -> String {
-    format!("{}.ask", joined.nats.prefix())
+/// Where a node is asked.
+fn subject(joined: &Joined, node: NodeId) -> String {
+    format!("{}.ask.{node}", joined.nats.prefix())
 }

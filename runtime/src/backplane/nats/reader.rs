@@ -3,20 +3,19 @@
 //! Each namespace has a reader of its own, so that none waits behind the crowds of another.
 
 mod arrivals;
-mod pieces;
 mod rooms;
 
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 
 use async_nats::Message as Arrived;
 use futures_util::{FutureExt, StreamExt};
 use tokio::task::yield_now;
 
 use self::arrivals::Arrivals;
-use self::pieces::Pieces;
 use self::rooms::Subscriptions;
 use super::super::numbers::Reason;
 use super::super::{SendFailure, send_here};
+use super::pieces::{Added, Pieces};
 use super::publication::Publication;
 use super::topic::Topic;
 use super::{Joined, outcome};
@@ -33,30 +32,30 @@ const AT_ONCE: usize = 64;
 pub(super) struct Reader {
     joined: Arc<Joined>,
     topic: Arc<Topic>,
-    namespace: Weak<Namespace>,
     subscriptions: Subscriptions,
     arrivals: Arrivals,
     pieces: Pieces,
 }
 
 impl Reader {
-    pub(super) fn new(joined: Arc<Joined>, topic: Arc<Topic>, namespace: Weak<Namespace>) -> Self {
+    pub(super) fn new(joined: Arc<Joined>, topic: Arc<Topic>) -> Self {
         Self {
             subscriptions: Subscriptions::new(joined.clone(), topic.clone()),
             arrivals: Arrivals::default(),
             pieces: Pieces::default(),
             joined,
             topic,
-            namespace,
         }
     }
 
     /// Reads until the namespace is gone.
     pub(super) async fn read(mut self) {
         while !self.topic.has_ended() {
-            self.subscriptions.note(self.topic.take());
+            if !self.subscriptions.are_behind() {
+                self.subscriptions.note(self.topic.take());
+            }
             if self.subscriptions.are_behind() {
-                let Some(namespace) = self.namespace.upgrade() else {
+                let Some(namespace) = self.topic.namespace.upgrade() else {
                     return;
                 };
                 self.subscriptions.catch_up(&namespace, AT_ONCE).await;
@@ -76,7 +75,7 @@ impl Reader {
 
     /// Delivers a message and those that are there already.
     fn deliver_with(&mut self, first: Arrived) {
-        let Some(namespace) = self.namespace.upgrade() else {
+        let Some(namespace) = self.topic.namespace.upgrade() else {
             return;
         };
         let mut batch = vec![first];
@@ -117,9 +116,9 @@ impl Reader {
             _ => {
                 let most = self.joined.config.load().limits.max_message_bytes;
                 match self.pieces.add(publication, most) {
-                    pieces::Added::Whole(body) => body,
-                    pieces::Added::Waits => return,
-                    pieces::Added::Lost => return self.joined.counters.lose(Reason::Malformed, 1),
+                    Added::Whole(body) => body,
+                    Added::Waits => return,
+                    Added::Lost => return self.joined.counters.lose(Reason::Malformed, 1),
                 }
             }
         };

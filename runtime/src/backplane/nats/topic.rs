@@ -3,15 +3,16 @@
 use std::collections::HashSet;
 use std::mem::take;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use tokio::sync::Notify;
 
 use super::subjects::Subjects;
-use crate::hub::{Interest, Place};
+use crate::hub::{Interest, Namespace, Place};
 
 /// A namespace as other nodes see it.
 pub(super) struct Topic {
+    pub(super) namespace: Weak<Namespace>,
     pub(super) subjects: Subjects,
     /// What waits to be sent, in bytes; it is the whole tenant's.
     pub(super) waiting: Arc<AtomicUsize>,
@@ -26,9 +27,10 @@ pub(super) struct Topic {
 pub(super) struct Watch(pub(super) Arc<Topic>);
 
 impl Topic {
-    pub(super) fn new(subjects: Subjects, waiting: Arc<AtomicUsize>) -> Self {
+    pub(super) fn new(namespace: &Arc<Namespace>, prefix: &str, waiting: Arc<AtomicUsize>) -> Self {
         Self {
-            subjects,
+            subjects: Subjects::new(prefix, namespace),
+            namespace: Arc::downgrade(namespace),
             waiting,
             toggled: Mutex::default(),
             changed: Notify::new(),

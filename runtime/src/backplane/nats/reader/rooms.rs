@@ -56,7 +56,7 @@ impl Subscriptions {
         }
     }
 
-    /// Takes note of places that somebody is in who was not, or the other way round.
+    /// Takes note of places that somebody is in who was not, or the other way round, once those before are done.
     pub(super) fn note(&mut self, changed: HashSet<Place>) {
         self.to_do.extend(changed);
     }

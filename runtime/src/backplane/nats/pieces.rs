@@ -2,7 +2,7 @@
 
 use bytes::{Bytes, BytesMut};
 
-use super::Publication;
+use super::publication::Publication;
 use crate::ids::NodeId;
 
 /// Messages that may be unfinished at once; when there are more, the oldest will not be finished any more.
@@ -10,7 +10,7 @@ const MOST: usize = 16;
 
 /// Unfinished messages, the oldest first.
 #[derive(Default)]
-pub(super) struct Pieces(Vec<Unfinished>);
+pub struct Pieces(Vec<Unfinished>);
 
 struct Unfinished {
     origin: NodeId,
@@ -21,7 +21,7 @@ struct Unfinished {
 
 /// What a piece has come to.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Added {
+pub enum Added {
     /// It was the last.
     Whole(Bytes),
     /// There are more to come, or it was there already.
@@ -32,7 +32,7 @@ pub(super) enum Added {
 
 impl Pieces {
     /// Takes a piece in. A message has `most` bytes at most.
-    pub(super) fn add(&mut self, piece: Publication, most: usize) -> Added {
+    pub fn add(&mut self, piece: Publication, most: usize) -> Added {
         let Publication {
             origin,
             number,

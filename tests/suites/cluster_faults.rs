@@ -1,0 +1,361 @@
+//! Brokers that are not there, end, stall, are slow or come back: rule V2. Clients of one node are served all the same.
+
+use std::time::{Duration, Instant};
+
+use tulpar_tests::{
+    Client, Cluster, Hearer, Message, Nats, Nodes, PATIENCE, Server, Signal, Talker, Value, call,
+    connect, eventually, hear_each_other, json, knows, three_nats,
+};
+
+async fn join(client: &mut Client, room: &str) {
+    let joined = client.ask(json!({ "do": "subscribe", "room": room })).await;
+    assert_eq!(joined, "done");
+}
+
+fn subject(room: &str) -> String {
+    format!("tulpar.ns.%root.%2Fcommander.{room}")
+}
+
+fn publish(room: &str, text: &str) -> Value {
+    json!({ "do": "publish", "room": room, "message": text })
+}
+
+fn error_of(answer: &Value) -> &str {
+    answer["error"]
+        .as_str()
+        .unwrap_or_else(|| panic!("it is a failure: {answer}"))
+}
+
+fn lost(node: &Server, reason: &str) -> u64 {
+    node.metric(&format!("tulpar_backplane_lost_total{{reason={reason:?}}}"))
+}
+
+/// Waits until a node has found out that it has a connection to the broker, or none.
+async fn connected(node: &Server, expected: bool) {
+    eventually(&format!("a connection: {expected}"), async || {
+        let now = node.metric("tulpar_backplane_connected");
+        (now == u64::from(expected)).then_some(())
+    })
+    .await;
+}
+
+/// Two members of the room `red` on the first node and one on the second, of which the first talks and the others hear.
+async fn talk(cluster: &Cluster) -> (Talker, Hearer, Hearer) {
+    let members = cluster.members("/commander", "red").await;
+    let [first, second] = <[Client; 2]>::try_from(members).unwrap_or_else(|_| panic!("two"));
+    let mut third = connect(cluster[0].url("/commander")).await;
+    join(&mut third, "red").await;
+    let (near, far) = (Hearer::start(third), Hearer::start(second));
+    let talker = Talker::start(first, "red");
+    far.hears(10).await;
+    (talker, near, far)
+}
+
+#[tokio::test]
+async fn v2_a_node_that_requires_a_broker_does_not_start_without() {
+    let Some(mut nats) = Nats::start() else {
+        return;
+    };
+    let nodes = Nodes::of(1, &nats).backplane("required = true");
+    nats.kill();
+    let begun = Instant::now();
+    let (status, server) = nodes.builder().0.start_in_vain();
+    assert_eq!(status.code(), Some(1));
+    assert!(begun.elapsed() < 3 * PATIENCE, "{:?}", begun.elapsed());
+    let said = server.stderr.text();
+    assert!(said.contains(&nats.url()), "it names the broker: {said}");
+    assert_eq!(server.stdout.with("listening on"), Vec::<String>::new());
+
+    nats.start_again();
+    let server = nodes.builder().0.start();
+    knows(&server, 1).await;
+    // What is required at the start may go later.
+    nats.kill();
+    connected(&server, false).await;
+    let mut client = connect(server.url("/commander")).await;
+    client.ask(json!({ "do": "nothing" })).await;
+}
+
+#[tokio::test]
+async fn v2_a_node_starts_without_a_broker_and_joins_when_there_is_one() {
+    let Some(mut nats) = Nats::start() else {
+        return;
+    };
+    nats.kill();
+    let cluster = Nodes::of(2, &nats).start();
+    let mut members = Vec::new();
+    for node in &cluster.nodes {
+        node.log_line(&["no connection to NATS", &nats.url()]);
+        assert_eq!(node.metric("tulpar_backplane_connected"), 0);
+        assert_eq!(node.metric("tulpar_backplane_nodes"), 1);
+        let mut member = connect(node.url("/commander")).await;
+        join(&mut member, "red").await;
+        let mut neighbour = connect(node.url("/commander")).await;
+        assert_eq!(neighbour.ask(publish("red", "here")).await, 1);
+        assert_eq!(member.recv_text().await, "here");
+        members.push(member);
+    }
+    nats.start_again();
+    cluster.joined().await;
+    hear_each_other(&mut members, "red").await;
+    for node in &cluster.nodes {
+        assert_eq!(node.metric("tulpar_backplane_connected"), 1);
+        node.log_line(&["connected to NATS"]);
+    }
+}
+
+#[tokio::test]
+async fn v2_a_broker_that_restarts_under_load_costs_what_is_said_meanwhile_and_no_more() {
+    let Some(mut nats) = Nats::start() else {
+        return;
+    };
+    let cluster = Nodes::of(2, &nats).join().await;
+    let (talker, near, far) = talk(&cluster).await;
+    for hard in [true, false, true] {
+        match hard {
+            true => nats.kill(),
+            false => nats.stop(),
+        }
+        for node in &cluster.nodes {
+            connected(node, false).await;
+            assert_eq!(node.metric("tulpar_backplane_nodes"), 1);
+            assert_eq!(node.admin_status("/ready"), Some(200));
+        }
+        talker.goes_on(50).await;
+        nats.start_again();
+        cluster.joined().await;
+        far.hears_again(&talker).await;
+    }
+    let (said, _client) = talker.stop().await;
+    near.hears(said - 1).await;
+    assert_eq!(near.heard(), (0..said).collect::<Vec<_>>());
+    let missing = said - far.heard().len() as u64;
+    assert!(missing >= 100, "{missing} of {said} are missing");
+    assert!(lost(&cluster[0], "cut-off") >= 100);
+    assert_eq!(lost(&cluster[0], "malformed"), 0);
+    cluster[0].log_line(&["have not reached the others"]);
+    cluster.has_not_panicked();
+}
+
+#[tokio::test]
+async fn v2_what_is_published_without_a_broker_is_not_delivered_later() {
+    let Some(mut nats) = Nats::start() else {
+        return;
+    };
+    let cluster = Nodes::of(2, &nats).join().await;
+    let mut members = cluster.members("/commander", "red").await;
+    nats.kill();
+    connected(&cluster[0], false).await;
+    for _ in 0..100 {
+        assert_eq!(members[0].ask(publish("red", "while it is down")).await, 0);
+    }
+    // Ulak says so, and reaches this node's.
+    for told in [
+        json!({ "to": ["/commander", "red", "by ulak"] }),
+        json!({ "broadcast": ["/commander", "by ulak"] }),
+    ] {
+        let answer = call(&cluster[0], "/desk", told).await;
+        assert_eq!(error_of(&answer), "BroadcastFailed");
+        assert_eq!(members[0].recv_text().await, "by ulak");
+    }
+    nats.start_again();
+    cluster.joined().await;
+    nats.until_heard_by(2, &subject("red")).await;
+    members[0].ask(publish("red", "now")).await;
+    assert_eq!(members[1].recv_text().await, "now");
+    assert_eq!(lost(&cluster[0], "cut-off"), 102);
+}
+
+#[tokio::test]
+async fn r1_rooms_that_are_joined_and_left_without_a_broker_are_right_afterwards() {
+    let Some(mut nats) = Nats::start() else {
+        return;
+    };
+    let cluster = Nodes::of(2, &nats).join().await;
+    let mut members = cluster.members("/commander", "red").await;
+    nats.kill();
+    connected(&cluster[1], false).await;
+    let told = json!({ "do": "unsubscribe", "room": "red" });
+    members[1].ask(told).await;
+    join(&mut members[1], "blue").await;
+    let mut late = connect(cluster[1].url("/scripted")).await;
+    join(&mut late, "green").await;
+    nats.start_again();
+    cluster.joined().await;
+    nats.until_heard_by(1, &subject("blue")).await;
+    nats.until_heard_by(1, "tulpar.ns.%root.%2Fscripted.green")
+        .await;
+    nats.until_heard_by(1, &subject("red")).await;
+    for text in ["one", "two"] {
+        members[0].ask(publish("red", "nobody hears")).await;
+        members[0].ask(publish("blue", text)).await;
+        assert_eq!(members[1].recv_text().await, text);
+    }
+    members[1].expect_nothing().await;
+    late.expect_nothing().await;
+}
+
+#[tokio::test]
+async fn v2_a_broker_that_stalls_holds_nobody_up_and_loses_no_order() {
+    let Some(nats) = Nats::start() else { return };
+    let cluster = Nodes::of(2, &nats).join().await;
+    let (talker, near, far) = talk(&cluster).await;
+    let mut other = connect(cluster[1].url("/commander")).await;
+    let id = other.ask(json!({ "do": "id" })).await;
+    for round in 0..2 {
+        nats.pause();
+        // Nobody has found out yet, and an answer comes in time.
+        let to_socket = json!({ "to-socket": ["/commander", id, "x"] });
+        let answer = call(&cluster[0], "/desk", to_socket).await;
+        assert!(
+            ["SendFailed", "BroadcastFailed"].contains(&error_of(&answer)),
+            "{answer}"
+        );
+        let told = json!({ "do": "call", "call": { "cluster-socket-count": [] } });
+        let counted = other.ask(told).await;
+        assert_eq!(
+            (&counted["count"], &counted["nodes"]),
+            (&json!(2), &json!(1))
+        );
+        if round == 0 {
+            // Shorter than it takes to find out.
+            nats.resume();
+        } else {
+            for node in &cluster.nodes {
+                connected(node, false).await;
+            }
+            let said = talker.said();
+            near.hears(said).await;
+            talker.goes_on(100).await;
+            nats.resume();
+        }
+        cluster.joined().await;
+        far.hears_again(&talker).await;
+        // What was sent to it has arrived late or not at all.
+        drop(other);
+        other = connect(cluster[1].url("/commander")).await;
+    }
+    let (said, _client) = talker.stop().await;
+    near.hears(said - 1).await;
+    assert_eq!(near.heard(), (0..said).collect::<Vec<_>>());
+    far.heard();
+    cluster.has_not_panicked();
+}
+
+#[tokio::test]
+async fn v2_a_slow_broker_costs_what_does_not_fit_and_holds_nobody_up() {
+    const BYTES: usize = 100_000;
+    let Some(nats) = Nats::start() else { return };
+    let nodes = Nodes::wired(2, &nats).backplane("queue-bytes = 1000000");
+    let cluster = nodes.join().await;
+    let mut members = cluster.members("/commander", "red").await;
+    let mut neighbour = connect(cluster[0].url("/commander")).await;
+    join(&mut neighbour, "red").await;
+    let memory = cluster[0].resident_bytes();
+    cluster.wires[0].slow(200_000);
+    // Fifty megabytes, of which some fit into the system's buffers.
+    let flood = json!({ "do": "publish", "room": "red", "message": { "bytes_of": BYTES } });
+    for _ in 0..500 {
+        assert_eq!(members[0].ask(flood.clone()).await, 1);
+        assert_eq!(neighbour.recv_bytes().await.len(), BYTES);
+    }
+    assert!(lost(&cluster[0], "full") > 0);
+    let told = json!({ "broadcast-of": ["/commander", 2_000_000] });
+    let answer = call(&cluster[0], "/desk", told).await;
+    assert_eq!(error_of(&answer), "BroadcastFailed");
+    let grown = cluster[0].resident_bytes().saturating_sub(memory);
+    assert!(grown < 48 << 20, "{grown} bytes more");
+    cluster.wires[0].restore();
+    cluster.joined().await;
+    // What was on its way arrives, and then what is said now.
+    assert_eq!(members[0].recv_text().await.len(), 2_000_000);
+    eventually("one to be carried", async || {
+        let told = json!({ "to": ["/commander", "red", "now"] });
+        let answer = call(&cluster[0], "/desk", told).await;
+        assert_eq!(members[0].recv_text().await, "now");
+        (answer == 2).then_some(())
+    })
+    .await;
+    loop {
+        match members[1].recv().await {
+            Some(Message::Binary(bytes)) => assert_eq!(bytes.len(), BYTES),
+            Some(Message::Text(text)) => break assert_eq!(text.as_str(), "now"),
+            other => panic!("not what was sent: {other:?}"),
+        }
+    }
+    cluster.has_not_panicked();
+}
+
+#[tokio::test]
+async fn v2_a_late_broker_makes_others_late_and_nobody_here() {
+    const DELAY: Duration = Duration::from_millis(150);
+    let Some(nats) = Nats::start() else { return };
+    let cluster = Nodes::wired(2, &nats).join().await;
+    let mut members = cluster.members("/commander", "red").await;
+    let mut neighbour = connect(cluster[0].url("/commander")).await;
+    join(&mut neighbour, "red").await;
+    for wire in &cluster.wires {
+        wire.delay(DELAY);
+    }
+    let begun = Instant::now();
+    for number in 0..100 {
+        members[0].ask(publish("red", &number.to_string())).await;
+        assert_eq!(neighbour.recv_text().await, number.to_string());
+    }
+    for number in 0..100 {
+        assert_eq!(members[1].recv_text().await, number.to_string());
+    }
+    assert!(begun.elapsed() >= 2 * DELAY);
+    let told = json!({ "do": "call", "call": { "cluster-room-count": "red" } });
+    let expected = json!({ "count": 3, "nodes": 2, "silent": 0 });
+    assert_eq!(members[0].ask(told).await, expected);
+    cluster.joined().await;
+}
+
+#[tokio::test]
+async fn v2_of_three_brokers_one_may_go_at_any_time() {
+    let Some(mut brokers) = three_nats().await else {
+        return;
+    };
+    let urls = brokers.each_ref().map(Nats::url).to_vec();
+    let cluster = Nodes::at(3, urls).join().await;
+    let mut members = cluster.members("/commander", "red").await;
+    for number in 0..3 {
+        let connections = brokers[number].subscriptions().await;
+        let nodes = connections.iter().filter(|it| !it.is_empty()).count();
+        brokers[number].kill();
+        eventually("nodes to go to the others", async || {
+            let mut elsewhere = 0;
+            for (_, broker) in brokers.iter().enumerate().filter(|(it, _)| *it != number) {
+                let connections = broker.subscriptions().await;
+                elsewhere += connections.iter().filter(|it| !it.is_empty()).count();
+            }
+            (elsewhere == 3).then_some(())
+        })
+        .await;
+        cluster.joined().await;
+        hear_each_other(&mut members, "red").await;
+        println!("{nodes} nodes were at the broker {number}");
+        brokers[number].start_again();
+    }
+    cluster.has_not_panicked();
+}
+
+#[tokio::test]
+async fn v1_a_node_ends_in_order_whatever_its_broker_does() {
+    for paused in [false, true] {
+        let Some(mut nats) = Nats::start() else {
+            return;
+        };
+        let mut cluster = Nodes::of(2, &nats).join().await;
+        let mut client = connect(cluster[0].url("/commander")).await;
+        client.ask(json!({ "do": "nothing" })).await;
+        match paused {
+            true => nats.pause(),
+            false => nats.kill(),
+        }
+        cluster[0].signal(Signal::TERM);
+        assert_eq!(client.expect_close().await.0, 1001);
+        assert_eq!(cluster[0].wait_exit(PATIENCE).code(), Some(0));
+    }
+}
