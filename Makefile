@@ -12,7 +12,7 @@ PEERS := target/bench-peers
 PAGE := target/page
 # The pages link to what lies beside them in the repository, so the book is made from a copy of both.
 BOOK := target/book
-QUICKLY := --runs 1 --repeats 0 --warm-up 0.2 --duration 0.3 --out target/bench/quick
+QUICKLY := --runs 1 --repeats 0 --warm-up 0.2 --duration 0.3 --rooms 12000 --out target/bench/quick
 DENY_VERSION := 0.20.2
 NATS_VERSION := 2.15.1
 NATS := $(TOOLS)/nats
@@ -96,20 +96,20 @@ soak-swaps: target ## Replace a plugin 10,000 times under 1,000 chatting sockets
 fuzz: target ## Run each fuzz target for a minute, or for TULPAR_FUZZ_SECONDS
 	TULPAR_FUZZ_SECONDS=$${TULPAR_FUZZ_SECONDS:-60} $(CARGO) test --locked --workspace --test fuzz -- --nocapture
 
-bench: bench-servers ## Measure the server beside its peers: 20 minutes, two idle cores, tests/bench/RESULTS.md
+bench: bench-servers ## Measure the server beside its peers, and several nodes: half an hour, two idle cores, tests/bench/RESULTS.md
 	$(CARGO) bench --locked --profile dist --workspace --bench inside
 	target/dist/bench
 
-bench-quick: bench-servers ## Run each benchmark once, briefly: two minutes, figures of no worth, target/bench/quick
+bench-quick: bench-servers ## Run each benchmark once, briefly: three minutes, figures of no worth, target/bench/quick
 	target/dist/bench $(QUICKLY)
 
 # The same with what `make test` has built already.
-bench-alive: plugins bench-guest bench-peers
+bench-alive: plugins bench-guest bench-peers nats
 	$(CARGO) test --locked --workspace --bench inside
 	$(CARGO) build --locked --workspace --bins
 	target/debug/bench $(QUICKLY) --tulpar target/debug/tulpar
 
-bench-servers: plugins bench-guest bench-peers
+bench-servers: plugins bench-guest bench-peers nats
 	$(CARGO) build --locked --profile dist --workspace --bins
 
 bench-guest: target

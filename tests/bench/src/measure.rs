@@ -38,6 +38,20 @@ impl Cpu {
         total.with_context(|| format!("the kernel keeps no account in {threads}/*/schedstat"))
     }
 
+    /// What several processes together have had so far.
+    ///
+    /// # Errors
+    /// As those of [`Cpu::of`].
+    pub fn of_all(processes: &[u32]) -> Result<Self> {
+        let mut total = Self::default();
+        for process in processes {
+            let Self { running, waiting } = Self::of(*process)?;
+            total.running += running;
+            total.waiting += waiting;
+        }
+        Ok(total)
+    }
+
     /// What this thread has had so far.
     ///
     /// # Errors

@@ -5,7 +5,7 @@ use std::thread;
 use std::time::Duration;
 
 use tulpar_bench::bare;
-use tulpar_bench::load::{self, Broadcast, Echo, Idle, Length, Pace, Report, Window};
+use tulpar_bench::load::{self, Asks, Broadcast, Echo, Idle, Length, Pace, Report, Window};
 
 fn server() -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -18,7 +18,8 @@ fn window(length: Length) -> Window {
     Window {
         warm_up: Duration::from_millis(20),
         length,
-        process: Some(std::process::id()),
+        processes: vec![std::process::id()],
+        broker: None,
     }
 }
 
@@ -60,9 +61,42 @@ fn every_member_gets_every_publish() {
                 pace,
             };
             let length = Length::Time(Duration::from_millis(100));
-            check(&load::broadcast(server(), &broadcast, &window(length)).unwrap());
+            check(&load::broadcast(&[server()], &broadcast, &window(length)).unwrap());
         }
     }
+}
+
+#[test]
+fn members_of_several_nodes_are_told_apart() {
+    let address = server();
+    let broadcast = Broadcast {
+        path: "/room".to_owned(),
+        first: Vec::new(),
+        members: 7,
+        publishers: 1,
+        size: 64,
+        pace: Pace::Window(1),
+    };
+    let window = window(Length::Messages(200));
+    let report = load::broadcast(&[address; 3], &broadcast, &window).unwrap();
+    assert_eq!(report.nodes.len(), 3);
+    assert!(report.nodes.iter().all(|node| node.p50_us > 0.0));
+}
+
+#[test]
+fn questions_are_answered() {
+    let address = server();
+    let mut asks = Asks {
+        path: "/echo".to_owned(),
+        sockets: 3,
+        question: "who is there?".to_owned(),
+        answer: "who is there?".to_owned(),
+    };
+    let window = window(Length::Messages(200));
+    check(&load::asks(&[address], &asks, &window).unwrap());
+    asks.answer = "nobody".to_owned();
+    let error = load::asks(&[address], &asks, &window).unwrap_err();
+    assert!(format!("{error:#}").contains("instead of"), "{error:#}");
 }
 
 #[test]

@@ -30,6 +30,13 @@ struct Cli {
     /// The folder with the figures of the runtime's own benchmark
     #[arg(long, default_value = "target/criterion", value_name = "DIR")]
     criterion: PathBuf,
+    /// The NATS server that joins nodes, when NATS_SERVER names none; otherwise the one in PATH
+    #[arg(
+        long,
+        default_value = "target/tools/nats/bin/nats-server",
+        value_name = "FILE"
+    )]
+    nats: PathBuf,
     /// Where logs, caches and the figures of each run go
     #[arg(long, default_value = "target/bench", value_name = "DIR")]
     work: PathBuf,
@@ -48,6 +55,9 @@ struct Cli {
     /// Seconds of each measured window
     #[arg(long, default_value_t = 1.5)]
     duration: f64,
+    /// Rooms on one of several nodes when these are to be many
+    #[arg(long, default_value_t = 200_000)]
+    rooms: usize,
     /// Only the scenarios whose name contains this, e.g. `room`; can be given several times
     #[arg(long, value_name = "NAME")]
     only: Vec<String>,
@@ -63,6 +73,7 @@ fn main() -> Result<ExitCode> {
             guests: cli.guests,
             peers: cli.peers,
             criterion: cli.criterion,
+            nats: cli.nats,
             work: cli.work,
         },
         out: cli.out,
@@ -70,6 +81,7 @@ fn main() -> Result<ExitCode> {
         repeats: cli.repeats,
         warm_up: Duration::from_secs_f64(cli.warm_up),
         duration: Duration::from_secs_f64(cli.duration),
+        rooms: cli.rooms,
         only: cli.only,
         command: format!("bench {}", arguments.join(" "))
             .trim_end()

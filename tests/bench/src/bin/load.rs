@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use clap::{Args, Parser, Subcommand};
 use serde::Serialize;
 use tulpar_bench::cores;
@@ -13,17 +13,20 @@ use tulpar_bench::load::{self, Broadcast, Echo, Idle, Length, Pace, Window};
 #[derive(Parser)]
 #[command(after_help = "The generator runs on core 1; start the server with `taskset -c 0`.")]
 struct Cli {
-    /// The server
+    /// The server; of one with several nodes each of them, over which the members of a room are spread in turn
     #[arg(
-        long,
+        long = "server",
         global = true,
         default_value = "127.0.0.1:3000",
         value_name = "ADDR"
     )]
-    server: SocketAddr,
-    /// The server's process, to measure its CPU time and memory
-    #[arg(long, global = true)]
-    pid: Option<u32>,
+    servers: Vec<SocketAddr>,
+    /// The server's process, to measure its CPU time and memory; of one with several nodes each of them
+    #[arg(long = "pid", global = true, value_name = "PID")]
+    pids: Vec<u32>,
+    /// The process of the broker between the nodes, to measure its CPU time
+    #[arg(long, global = true, value_name = "PID")]
+    broker: Option<u32>,
     /// Print one line of JSON
     #[arg(long, global = true)]
     json: bool,
@@ -101,7 +104,7 @@ struct Timing {
 }
 
 impl Timing {
-    fn window(&self, process: Option<u32>) -> Window {
+    fn window(&self, processes: &[u32], broker: Option<u32>) -> Window {
         let length = match self.count {
             Some(count) => Length::Messages(count),
             None => Length::Time(Duration::from_secs_f64(self.duration)),
@@ -109,7 +112,8 @@ impl Timing {
         Window {
             warm_up: Duration::from_secs_f64(self.warm_up),
             length,
-            process,
+            processes: processes.to_vec(),
+            broker,
         }
     }
 }
@@ -133,7 +137,11 @@ fn main() -> Result<()> {
                 size,
             };
             show(
-                &load::echo(cli.server, &echo, &timing.window(cli.pid))?,
+                &load::echo(
+                    only(&cli.servers, "--server")?,
+                    &echo,
+                    &timing.window(&cli.pids, cli.broker),
+                )?,
                 cli.json,
             )
         }
@@ -157,17 +165,27 @@ fn main() -> Result<()> {
                 pace,
             };
             show(
-                &load::broadcast(cli.server, &broadcast, &timing.window(cli.pid))?,
+                &load::broadcast(
+                    &cli.servers,
+                    &broadcast,
+                    &timing.window(&cli.pids, cli.broker),
+                )?,
                 cli.json,
             )
         }
         Mode::Idle { connections, path } => {
-            let process = cli
-                .pid
-                .ok_or_else(|| anyhow::anyhow!("idle needs the server's --pid"))?;
-            let idle = load::idle(cli.server, &Idle { path, connections }, process)?;
+            let process = only(&cli.pids, "--pid")?;
+            let server = only(&cli.servers, "--server")?;
+            let idle = load::idle(server, &Idle { path, connections }, process)?;
             print(&idle, cli.json)
         }
+    }
+}
+
+fn only<T: Copy>(all: &[T], flag: &str) -> Result<T> {
+    match all {
+        [one] => Ok(*one),
+        _ => bail!("this load needs one {flag}"),
     }
 }
 

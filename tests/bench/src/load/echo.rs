@@ -31,14 +31,14 @@ pub struct Echo {
 /// The server loses, changes or reorders a message, or ends a connection.
 pub fn echo(address: SocketAddr, echo: &Echo, window: &Window) -> Result<Report> {
     let mut fleet = Fleet::new()?;
-    fleet.open(address, &echo.paths, echo.connections, &[])?;
+    fleet.open(&[address], &echo.paths, echo.connections, &[])?;
     let mut traffic = Echoes {
         messages: Messages::new(echo.size)?,
         depth: echo.depth,
         connections: (0..echo.connections as u64).map(Connection::new).collect(),
         in_flight: 0,
         stopped: false,
-        tally: Tally::new()?,
+        tally: Tally::new(1)?,
     };
     drive(&mut fleet, &mut traffic, window)
 }
@@ -95,7 +95,7 @@ impl Traffic for Echoes {
             sent.ok_or_else(|| anyhow::anyhow!("message {number} came before it was sent"))?;
         connection.receive += 1;
         self.in_flight -= 1;
-        self.tally.count(now - sent);
+        self.tally.count(client, now - sent);
         Ok(())
     }
 

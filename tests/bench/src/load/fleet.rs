@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use rustix::buffer::spare_capacity;
-use rustix::event::{Timespec, epoll};
+use rustix::event::{PollFd, PollFlags, Timespec, epoll, poll};
 use rustix::net::sockopt::set_socket_linger;
 
 use super::Tally;
@@ -71,19 +71,20 @@ impl Fleet {
         })
     }
 
-    /// Opens connections, one after the other, with the paths in turn. Each says what is to be said first, and has all
+    /// Opens connections, one after the other, with the addresses and the paths in turn. Each says what is to be said first, and has all
     /// answers before the next one is opened.
     pub fn open(
         &mut self,
-        address: SocketAddr,
+        addresses: &[SocketAddr],
         paths: &[String],
         count: usize,
         first: &[String],
     ) -> Result<()> {
-        for path in paths.iter().cycle().take(count) {
+        let places = addresses.iter().cycle().zip(paths.iter().cycle());
+        for (address, path) in places.take(count) {
             let id = self.clients.len();
             let opened = || -> Result<_> {
-                let (mut stream, partial) = handshake::open(address, path)?;
+                let (mut stream, partial) = handshake::open(*address, path)?;
                 for first in first {
                     handshake::ask(&mut stream, first)?;
                 }
@@ -136,11 +137,16 @@ impl Fleet {
         } else {
             IMPATIENCE
         };
-        let patience = traffic.due().map_or(patience, |due| due.min(patience));
-        let patience = Timespec {
-            tv_sec: 0,
-            tv_nsec: patience.subsec_nanos().into(),
-        };
+        let mut patience = timespec(patience);
+        if let Some(due) = traffic.due() {
+            // Unlike epoll, poll waits to the nanosecond.
+            let due = timespec(due.min(PATIENCE));
+            let mut ready = [PollFd::new(&self.epoll, PollFlags::IN)];
+            match poll(&mut ready, Some(&due)) {
+                Ok(_) | Err(rustix::io::Errno::INTR) => patience = Timespec::default(),
+                Err(error) => return Err(error).context("cannot wait for the time"),
+            }
+        }
         let mut events = std::mem::take(&mut self.events);
         events.clear();
         match epoll::wait(&self.epoll, spare_capacity(&mut events), Some(&patience)) {
@@ -198,6 +204,14 @@ impl Fleet {
             self.send(client, &unsent)?;
         }
         Ok(())
+    }
+}
+
+/// Less than a second.
+fn timespec(patience: Duration) -> Timespec {
+    Timespec {
+        tv_sec: 0,
+        tv_nsec: patience.subsec_nanos().into(),
     }
 }
 

@@ -47,10 +47,10 @@ pub struct IdleReport {
 pub fn idle(address: SocketAddr, idle: &Idle, process: u32) -> Result<IdleReport> {
     let paths = [idle.path.clone()];
     let mut fleet = Fleet::new()?;
-    fleet.open(address, &paths, FIRST, &[])?;
+    fleet.open(&[address], &paths, FIRST, &[])?;
     thread::sleep(SETTLE);
     let before = Memory::of(process)?;
-    fleet.open(address, &paths, idle.connections, &[])?;
+    fleet.open(&[address], &paths, idle.connections, &[])?;
     thread::sleep(SETTLE);
     let after = Memory::of(process)?;
     let each = |after: u64, before: u64| (after as f64 - before as f64) / idle.connections as f64;

@@ -1,11 +1,14 @@
 //! The load generator: one thread, one epoll, any number of connections.
 //!
-//! [`echo`] and [`broadcast`] say what is sent and check what comes; [`drive`] takes either through its warm-up, the
-//! measured window and the wait for what is still in flight. [`idle`] only opens connections and looks at memory.
+//! [`echo`], [`broadcast`] and [`asks`] say what is sent and check what comes; [`drive`] takes each through its warm-up,
+//! the measured window and the wait for what is still in flight. [`idle`] only opens connections and looks at memory,
+//! [`Held`] are connections that are only there.
 
+mod asks;
 mod broadcast;
 mod echo;
 mod fleet;
+mod held;
 mod idle;
 
 use std::time::{Duration, Instant};
@@ -14,9 +17,11 @@ use anyhow::{Result, ensure};
 use hdrhistogram::Histogram;
 use serde::Serialize;
 
+pub use asks::{Asks, asks};
 pub use broadcast::{Broadcast, Pace, broadcast};
 pub use echo::{Echo, echo};
 use fleet::{Fleet, Traffic};
+pub use held::Held;
 pub use idle::{Idle, IdleReport, idle};
 
 use crate::measure::Cpu;
@@ -24,7 +29,7 @@ use crate::measure::Cpu;
 /// With more of its core than this the generator may be what limits the rate.
 pub const BUSY: f64 = 0.9;
 /// With more than this of the window spent waiting for its core, something else was running there.
-const DISTURBED: f64 = 0.05;
+pub const DISTURBED: f64 = 0.05;
 
 /// A server that answers nothing for so long has lost something.
 const STALL: Duration = Duration::from_secs(5);
@@ -39,14 +44,16 @@ pub enum Length {
 }
 
 /// When to measure, and whom.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Window {
     /// What comes before, with the same load, at least.
     pub warm_up: Duration,
     /// What is measured.
     pub length: Length,
-    /// The server's process, when its CPU time is wanted.
-    pub process: Option<u32>,
+    /// The server's process, when its CPU time is wanted: several when the server has several nodes.
+    pub processes: Vec<u32>,
+    /// The process of the broker between the nodes, when its CPU time is wanted.
+    pub broker: Option<u32>,
 }
 
 /// What a measured window has brought. A message is one that came to a client: of a broadcast, each delivery.
@@ -65,14 +72,29 @@ pub struct Report {
     pub p99_us: f64,
     /// The same for 999 of 1,000.
     pub p999_us: f64,
+    /// The same for what came from each of several nodes.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub nodes: Vec<Latency>,
     /// The server's CPU time per message, in microseconds, system calls included.
     pub server_us: Option<f64>,
     /// The server's share of one core.
     pub server_share: Option<f64>,
+    /// The broker's CPU time per message, likewise.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub broker_us: Option<f64>,
     /// The generator's share of its core.
     pub generator_share: f64,
     /// The part of the window in which the generator could have run, but its core was with another process.
     pub generator_waiting: f64,
+}
+
+/// A latency in microseconds.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub struct Latency {
+    /// That half of the messages did not exceed.
+    pub p50_us: f64,
+    /// The same for 99 of 100.
+    pub p99_us: f64,
 }
 
 impl Report {
@@ -106,66 +128,88 @@ impl Report {
 /// What is counted between two looks at the clock.
 struct Tally {
     messages: u64,
-    /// In nanoseconds.
-    latencies: Histogram<u64>,
+    /// In nanoseconds, for each node.
+    latencies: Vec<Histogram<u64>>,
 }
 
 impl Tally {
-    fn new() -> Result<Self> {
+    fn new(nodes: usize) -> Result<Self> {
         let longest = Duration::from_secs(60).as_nanos() as u64;
         Ok(Self {
             messages: 0,
-            latencies: Histogram::new_with_bounds(1, longest, 3)?,
+            latencies: vec![Histogram::new_with_bounds(1, longest, 3)?; nodes],
         })
     }
 
-    fn count(&mut self, latency: Duration) {
+    /// Counts a message of a client, which is on the node whose turn it was.
+    fn count(&mut self, client: usize, latency: Duration) {
         self.messages += 1;
-        self.latencies.saturating_record(latency.as_nanos() as u64);
+        let node = client % self.latencies.len();
+        self.latencies[node].saturating_record(latency.as_nanos() as u64);
     }
 
     fn clear(&mut self) {
         self.messages = 0;
-        self.latencies.clear();
+        self.latencies.iter_mut().for_each(Histogram::clear);
     }
+
+    fn all(&self) -> Result<Histogram<u64>> {
+        let mut all = self.latencies[0].clone();
+        for latencies in &self.latencies[1..] {
+            all.add(latencies)?;
+        }
+        Ok(all)
+    }
+}
+
+/// A quantile of latencies, in microseconds.
+fn quantile(latencies: &Histogram<u64>, quantile: f64) -> f64 {
+    latencies.value_at_quantile(quantile) as f64 / 1000.0
 }
 
 /// A window that has begun.
 struct Opened {
     at: Instant,
-    server: Option<Cpu>,
+    server: Cpu,
+    broker: Cpu,
     generator: Cpu,
 }
 
 impl Opened {
-    fn new(process: Option<u32>) -> Result<Self> {
-        let server = process.map(Cpu::of).transpose()?;
+    fn new(window: &Window) -> Result<Self> {
         Ok(Self {
             at: Instant::now(),
-            server,
+            server: Cpu::of_all(&window.processes)?,
+            broker: Cpu::of_all(window.broker.as_slice())?,
             generator: Cpu::of_this_thread()?,
         })
     }
 
-    fn close(self, tally: &Tally, process: Option<u32>) -> Result<Report> {
-        let now = Self::new(process)?;
+    fn close(self, tally: &Tally, window: &Window) -> Result<Report> {
+        let now = Self::new(window)?;
         let seconds = (now.at - self.at).as_secs_f64();
         let messages = tally.messages as f64;
-        let latency = |quantile| tally.latencies.value_at_quantile(quantile) as f64 / 1000.0;
-        let server = now
-            .server
-            .zip(self.server)
-            .map(|(now, then)| now.since(then).running.as_secs_f64());
+        let all = tally.all()?;
+        let nodes = tally.latencies.iter().map(|latencies| Latency {
+            p50_us: quantile(latencies, 0.5),
+            p99_us: quantile(latencies, 0.99),
+        });
+        let server = now.server.since(self.server).running.as_secs_f64();
+        let server = (!window.processes.is_empty()).then_some(server);
+        let broker = now.broker.since(self.broker).running.as_secs_f64();
+        let broker = window.broker.map(|_| broker);
         let generator = now.generator.since(self.generator);
         Ok(Report {
             messages: tally.messages,
             seconds,
             rate: messages / seconds,
-            p50_us: latency(0.5),
-            p99_us: latency(0.99),
-            p999_us: latency(0.999),
+            p50_us: quantile(&all, 0.5),
+            p99_us: quantile(&all, 0.99),
+            p999_us: quantile(&all, 0.999),
+            nodes: nodes.filter(|_| tally.latencies.len() > 1).collect(),
             server_us: server.map(|server| server * 1e6 / messages),
             server_share: server.map(|server| server / seconds),
+            broker_us: broker.map(|broker| broker * 1e6 / messages),
             generator_share: generator.running.as_secs_f64() / seconds,
             generator_waiting: generator.waiting.as_secs_f64() / seconds,
         })
@@ -203,7 +247,7 @@ fn drive(fleet: &mut Fleet, traffic: &mut impl Traffic, window: &Window) -> Resu
                 && tally.messages >= clients =>
             {
                 tally.clear();
-                opened = Some(Opened::new(window.process)?);
+                opened = Some(Opened::new(window)?);
             }
             Some(Opened { at, .. }) => {
                 let over = match window.length {
@@ -211,10 +255,10 @@ fn drive(fleet: &mut Fleet, traffic: &mut impl Traffic, window: &Window) -> Resu
                     Length::Messages(messages) => tally.messages >= messages,
                 };
                 if over {
-                    let opened = opened
-                        .take()
-                        .map(|opened| opened.close(tally, window.process));
-                    report = opened.transpose()?;
+                    let opened = opened.take();
+                    report = opened
+                        .map(|opened| opened.close(tally, window))
+                        .transpose()?;
                     traffic.stop();
                 }
             }

@@ -1,9 +1,11 @@
 //! The whole measurement: every scenario on every server, in turn, and what came of it.
 
 mod bar;
+mod cluster;
 mod inside;
 mod machine;
 mod plot;
+mod plugins;
 mod report;
 mod results;
 mod scenarios;
@@ -37,8 +39,10 @@ pub struct Plan {
     pub warm_up: Duration,
     /// Each measured window.
     pub duration: Duration,
-    /// Only scenarios whose name contains one of these; none means all.
+    /// Only scenarios and measurements whose name contains one of these; none means all.
     pub only: Vec<String>,
+    /// How many rooms are on one of several nodes when these are to be many.
+    pub rooms: usize,
     /// What was typed to get these results.
     pub command: String,
 }
@@ -60,7 +64,7 @@ pub fn run(plan: &Plan) -> Result<bool> {
     let mut results = Results::new(inside::read(&plan.places.criterion));
     for scenario in scenarios::all()
         .into_iter()
-        .filter(|scenario| plan.wants(scenario))
+        .filter(|scenario| plan.wants(scenario.name))
     {
         for run in 1..=plan.runs {
             // Interleaved, so that what changes on the machine meanwhile changes for all alike.
@@ -93,6 +97,7 @@ pub fn run(plan: &Plan) -> Result<bool> {
             }
         }
     }
+    results.cluster = cluster::measure(plan, &servers)?;
     ensure!(
         !results.is_empty(),
         "no scenario's name contains any of {:?}",
@@ -111,16 +116,12 @@ pub fn run(plan: &Plan) -> Result<bool> {
         }
     }
     eprintln!("Results are in {}", plan.out.join("RESULTS.md").display());
-    Ok(results.failures().is_empty())
+    Ok(results.failures().next().is_none())
 }
 
 impl Plan {
-    fn wants(&self, scenario: &Scenario) -> bool {
-        self.only.is_empty()
-            || self
-                .only
-                .iter()
-                .any(|part| scenario.name.contains(part.as_str()))
+    fn wants(&self, name: &str) -> bool {
+        self.only.is_empty() || self.only.iter().any(|part| name.contains(part.as_str()))
     }
 }
 
@@ -134,7 +135,8 @@ fn measure(plan: &Plan, servers: &Servers, scenario: &Scenario, kind: Kind) -> R
     let window = Window {
         warm_up: plan.warm_up,
         length: Length::Time(plan.duration),
-        process: Some(server.process()),
+        processes: vec![server.process()],
+        broker: None,
     };
     let outcome = match &scenario.load {
         Load::Echo(echo) => load::echo(server.address, echo, &window).map(Outcome::Load),
@@ -143,7 +145,7 @@ fn measure(plan: &Plan, servers: &Servers, scenario: &Scenario, kind: Kind) -> R
             if kind == Kind::BareBatched {
                 broadcast.path += "-batched";
             }
-            load::broadcast(server.address, &broadcast, &window).map(Outcome::Load)
+            load::broadcast(&[server.address], &broadcast, &window).map(Outcome::Load)
         }
         Load::Idle(idle) => load::idle(server.address, idle, server.process()).map(Outcome::Idle),
     };

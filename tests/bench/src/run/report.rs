@@ -32,6 +32,9 @@ pub fn markdown(plan: &Plan, servers: &Servers, results: &Results) -> String {
     for (kind, why) in servers.skipped() {
         text += &format!("- **skipped**: {}: {why}\n", kind.title());
     }
+    if let Some(why) = &results.cluster.skipped {
+        text += &format!("- **skipped**: {why}\n");
+    }
     for failure in results.failures() {
         text += &format!("- **failed**: {failure}\n");
     }
@@ -53,7 +56,7 @@ pub fn markdown(plan: &Plan, servers: &Servers, results: &Results) -> String {
     for measured in results.scenarios() {
         text += &section(measured);
     }
-    text
+    text + &results.cluster.markdown()
 }
 
 fn inside_table(results: &Results) -> String {

@@ -7,6 +7,7 @@ use anyhow::Result;
 use serde::Serialize;
 use serde_json::json;
 
+use super::cluster::Cluster;
 use super::scenarios::Scenario;
 use super::servers::Kind;
 use crate::load::{IdleReport, Report};
@@ -79,6 +80,8 @@ pub struct Results {
     failures: Vec<String>,
     /// What was measured inside the server, in nanoseconds.
     inside: BTreeMap<&'static str, f64>,
+    /// What was measured of several nodes.
+    pub cluster: Cluster,
 }
 
 /// A scenario and what it has brought.
@@ -135,12 +138,12 @@ impl Results {
 
     /// Whether nothing was run.
     pub fn is_empty(&self) -> bool {
-        self.scenarios.is_empty()
+        self.scenarios.is_empty() && self.cluster.is_empty()
     }
 
     /// The runs that brought nothing, and why.
-    pub fn failures(&self) -> &[String] {
-        &self.failures
+    pub fn failures(&self) -> impl Iterator<Item = &String> {
+        self.failures.iter().chain(&self.cluster.failures)
     }
 
     /// How many runs there were, and how many of them were disturbed.
@@ -150,10 +153,9 @@ impl Results {
                 .iter()
                 .flat_map(|measured| measured.servers.values().flatten())
         };
-        (
-            runs().count(),
-            runs().filter(|outcome| outcome.disturbed()).count(),
-        )
+        let disturbed = runs().filter(|outcome| outcome.disturbed());
+        let cluster = self.cluster.disturbed();
+        (runs().count() + cluster.0, disturbed.count() + cluster.1)
     }
 
     /// All scenarios.
@@ -193,7 +195,7 @@ impl Results {
             }
         }
         Ok(serde_json::to_string_pretty(
-            &json!({ "runs": runs, "failures": self.failures }),
+            &json!({ "runs": runs, "cluster": self.cluster.json(), "failures": self.failures().collect::<Vec<_>>() }),
         )?)
     }
 }
@@ -234,7 +236,7 @@ impl Measured {
 }
 
 /// The median, the least and the most. None of nothing.
-fn middle(mut all: Vec<f64>) -> Option<Figure> {
+pub fn middle(mut all: Vec<f64>) -> Option<Figure> {
     all.sort_by(f64::total_cmp);
     let middle = all.len() / 2;
     let median = match all.len() % 2 {

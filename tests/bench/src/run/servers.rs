@@ -11,14 +11,12 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 
-use super::scenarios::{Plugins, Scenario, tenant};
+use super::plugins::{folder, lay_out};
+use super::scenarios::{Plugins, Scenario};
 use crate::cores;
 
 /// What a server may take until it listens; a first start compiles the plugins.
 const START: Duration = Duration::from_secs(60);
-
-/// In how many tenants' folders the echo plugin is laid out.
-const TENANTS: usize = 100;
 
 /// More than by default: rooms for a socket, and connections from the one address that all of them have.
 const SETTINGS: [(&str, &str); 2] = [
@@ -79,6 +77,8 @@ pub struct Places {
     pub peers: PathBuf,
     /// The folder in which criterion keeps what the runtime's own benchmark has measured.
     pub criterion: PathBuf,
+    /// The NATS server that joins nodes, when NATS_SERVER names none.
+    pub nats: PathBuf,
     /// Logs, caches and whatever else is of no interest afterwards.
     pub work: PathBuf,
 }
@@ -109,7 +109,7 @@ impl Servers {
         };
         let work = absolute(&places.work)?;
         let tulpar = absolute(&places.tulpar)?;
-        lay_out_plugins(
+        lay_out(
             &absolute(&places.plugins)?,
             &absolute(&places.guests)?,
             &work,
@@ -181,34 +181,58 @@ impl Servers {
         &self.skipped
     }
 
+    /// Where servers write.
+    pub fn work(&self) -> &Path {
+        &self.work
+    }
+
     /// Starts a server on the scenario's cores, and waits until it listens.
     ///
     /// # Errors
     /// It does not start.
     pub fn start(&self, kind: Kind, scenario: &Scenario) -> Result<Running> {
+        let plugins = (kind == Kind::Tulpar).then_some(scenario.plugins);
+        let name = kind.title().replace([' ', ','], "-");
+        self.launch(kind, plugins, scenario.cores, &name, &[])
+    }
+
+    /// Starts a node of Tulpar with settings of its own on the server's core, and waits until it listens.
+    ///
+    /// # Errors
+    /// It does not start.
+    pub fn start_node(&self, name: &str, settings: &[(&str, String)]) -> Result<Running> {
+        let plugins = Some(Plugins::All);
+        self.launch(Kind::Tulpar, plugins, &[cores::SERVER], name, settings)
+    }
+
+    fn launch(
+        &self,
+        kind: Kind,
+        plugins: Option<Plugins>,
+        on: &[usize],
+        name: &str,
+        settings: &[(&str, String)],
+    ) -> Result<Running> {
         let server = self
             .found
             .iter()
             .find(|server| server.kind == kind)
             .context("it was not found")?;
-        let log = self
-            .work
-            .join(format!("{}.log", kind.title().replace([' ', ','], "-")));
+        let log = self.work.join(format!("{name}.log"));
         let mut command = Command::new(&server.program);
         command
             .args(&server.arguments)
+            .args(plugins.map(folder))
             .envs(SETTINGS)
+            .envs(settings.iter().map(|(name, value)| (name, value)))
             .current_dir(&self.work);
-        if kind == Kind::Tulpar {
-            command.arg(folder(scenario.plugins));
-        }
         let errors =
             File::create(&log).with_context(|| format!("cannot write {}", log.display()))?;
         command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(errors);
-        let child = cores::on(scenario.cores, || command.spawn())?
+        let child = cores::on(on, || command.spawn())?
             .with_context(|| format!("cannot start {}", server.program.display()))?;
         let mut running = Running {
             child,
@@ -264,47 +288,6 @@ impl Drop for Running {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
-}
-
-/// Where plugins are laid out.
-fn folder(plugins: Plugins) -> &'static str {
-    match plugins {
-        Plugins::All => "plugins",
-        Plugins::Tenants => "tenants",
-        Plugins::Strangers => "strangers",
-    }
-}
-
-/// Lays out all folders of plugins.
-fn lay_out_plugins(plugins: &Path, guests: &Path, work: &Path) -> Result<()> {
-    let read = |from: &Path, name: &str| {
-        let file = from.join(name);
-        fs::read(&file)
-            .with_context(|| format!("{} is not there: run `make bench`", file.display()))
-    };
-    let write = |folder: PathBuf, name: &str, bytes: &[u8]| {
-        fs::create_dir_all(&folder)?;
-        fs::write(folder.join(name), bytes)
-            .with_context(|| format!("cannot write {}", folder.join(name).display()))
-    };
-    for (from, name) in [
-        (plugins, "echo.wasm"),
-        (plugins, "room.wasm"),
-        (guests, "rooms.wasm"),
-    ] {
-        write(work.join(folder(Plugins::All)), name, &read(from, name)?)?;
-    }
-    let echo = read(plugins, "echo.wasm")?;
-    for tenant in (0..TENANTS).map(tenant) {
-        let folder = |plugins| work.join(folder(plugins)).join(&tenant);
-        write(folder(Plugins::Tenants), "echo.wasm", &echo)?;
-        // A custom section with the tenant's name makes it another file. Its length and the name's fit into one byte.
-        let mut own = echo.clone();
-        own.extend([0, 1 + tenant.len() as u8, tenant.len() as u8]);
-        own.extend(tenant.as_bytes());
-        write(folder(Plugins::Strangers), "echo.wasm", &own)?;
-    }
-    Ok(())
 }
 
 fn bun(peers: &Path) -> Result<Server> {
@@ -368,7 +351,11 @@ fn script(peers: &Path, name: &str) -> Result<String> {
     Ok(script.to_string_lossy().into_owned())
 }
 
-fn version(command: &mut Command) -> Result<String> {
+/// What a program prints about its version.
+///
+/// # Errors
+/// It does not run.
+pub fn version(command: &mut Command) -> Result<String> {
     let output = command
         .output()
         .with_context(|| format!("cannot run {command:?}"))?;
