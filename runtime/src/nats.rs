@@ -3,8 +3,11 @@
 //! There is one for the whole server, which is made again whenever it is lost. What is under way then is lost with it.
 //! What is kept in NATS is in buckets of JetStream ([`Bucket`]).
 
+mod answers;
 mod bucket;
+mod layout;
 mod requests;
+mod silence;
 
 use std::future::ready;
 use std::sync::Arc;
@@ -18,7 +21,9 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_perc
 use tokio::sync::watch;
 use tokio::time::timeout;
 
-pub use self::bucket::{Bucket, Contents, Entry, Failure, Layout, is_removal};
+pub use self::answers::{Entry, Failure, is_removal};
+pub use self::bucket::{Bucket, Contents};
+pub use self::layout::Layout;
 use self::requests::Requests;
 use crate::config::Backplane;
 
@@ -37,8 +42,17 @@ const PLAIN: AsciiSet = NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'~');
 /// The same for a key of a bucket, where `=` is written in the place of `%`.
 const PLAIN_IN_KEYS: AsciiSet = NON_ALPHANUMERIC.remove(b'-').remove(b'_');
 
-/// The same for the name of a bucket, where it is `_`.
-const PLAIN_IN_BUCKETS: AsciiSet = NON_ALPHANUMERIC.remove(b'-');
+/// The same for the name of a bucket, where it is `_`. Servers name folders by it, and some file systems do not tell Acme from
+/// acme.
+const PLAIN_IN_BUCKETS: AsciiSet = {
+    let mut plain = NON_ALPHANUMERIC.remove(b'-');
+    let mut letter = b'A';
+    while letter <= b'Z' {
+        plain = plain.add(letter);
+        letter += 1;
+    }
+    plain
+};
 
 /// A name as a part of a subject.
 #[must_use]
@@ -173,6 +187,14 @@ impl Nats {
     #[must_use]
     pub fn unread(&self) -> u64 {
         self.unread.load(Ordering::Relaxed)
+    }
+
+    /// Whether JetStream is there for this account.
+    ///
+    /// # Errors
+    /// [`Failure::NoJetStream`] when it is not; the others when that is not known.
+    pub async fn has_jetstream(&self, patience: Duration) -> Result<(), Failure> {
+        bucket::has_jetstream(&self.requests, patience).await
     }
 
     /// The name of a bucket of these nodes for a kind of things, and of those for one that has a name.
@@ -358,6 +380,9 @@ mod tests {
         let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
         assert!(names.iter().all(|name| name.bytes().all(plain)));
         let count = names.len();
+        names
+            .iter_mut()
+            .for_each(|name| name.make_ascii_lowercase());
         names.sort();
         names.dedup();
         assert_eq!(names.len(), count);

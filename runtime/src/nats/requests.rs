@@ -52,7 +52,7 @@ impl Requests {
     ) -> Result<Arc<Self>, SubscribeError> {
         let inbox = client.new_inbox();
         let unique = inbox.rsplit('.').next().unwrap_or_default();
-        let prefix = format!("{prefix}.answer.{unique}.");
+        let prefix = format!("{prefix}.reply.{unique}.");
         let answers = client.subscribe(format!("{prefix}*")).await?;
         let requests = Arc::new(Self {
             client,

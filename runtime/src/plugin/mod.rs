@@ -64,7 +64,7 @@ use self::terms::Terms;
 pub use self::verdict::Verdict;
 use crate::backplane::Backplane;
 use crate::clock::Clock;
-use crate::config::{Live, PluginSettings};
+use crate::config::{Live, PluginSettings, StoreKind};
 use crate::ids::PluginId;
 use crate::quota::{Account, Spent, Tenants};
 use crate::store::{self, Stores};
@@ -112,7 +112,7 @@ impl Shared {
             compiler,
             clock,
             backplane,
-            nats: _,
+            nats,
             network,
         } = surroundings;
         // As many as Tokio starts.
@@ -122,6 +122,12 @@ impl Shared {
         let limits = store::Limits {
             tenant_bytes: config.limits.store_bytes,
             value_bytes: config.limits.store_value_bytes,
+        };
+        let stores = match (config.backplane.store, &nats) {
+            (StoreKind::Jetstream, Some(nats)) => {
+                Stores::in_jetstream(nats, &config.backplane, limits)
+            }
+            _ => Stores::in_folder(&config.store, limits),
         };
         Ok(Arc::new(Self {
             linker: engine::linker(&engine)?,
@@ -134,7 +140,7 @@ impl Shared {
             network,
             backplane,
             ulak,
-            stores: Stores::new(&config.store, limits),
+            stores,
             requests: Arc::new(Semaphore::new((config.limits.instances / 2).max(1) as usize)),
             config: live.clone(),
             engine,

@@ -179,7 +179,7 @@ enum End {
 
 impl Asking {
     async fn go_on(mut self) {
-        let subject = self.registry.subject(&self.key);
+        let subject = self.registry.bucket.subject(&self.key);
         let Ok(mut heard) = self.registry.nats.client().subscribe(subject).await else {
             return;
         };
@@ -242,13 +242,13 @@ impl Asking {
     /// Writes the entry, if there is none, or it is this node's own. Returns its revision.
     async fn try_to_get(&mut self) -> Result<Option<u64>, Failure> {
         let registry = self.registry.clone();
+        let bucket = &registry.bucket;
         let tried = async {
-            let bucket = registry.bucket().await?;
             let entry = bucket.read(&self.key).await?;
             if entry.value.is_some_and(|value| value != self.mine) {
                 return Ok(None);
             }
-            if entry.revision == 0 && bucket.state().await?.revision == 0 {
+            if entry.revision == 0 && bucket.contents().await?.revision == 0 {
                 let since = *self.empty_since.get_or_insert_with(Instant::now);
                 if since.elapsed() < registry.length {
                     return Ok(None);
@@ -261,7 +261,7 @@ impl Asking {
             }
         };
         let tried = tried.await;
-        registry.note(&tried).await;
+        registry.note(&tried);
         tried
     }
 
@@ -308,8 +308,8 @@ impl Asking {
 
     /// Writes the entry again. Returns its new revision; none when it is not this node's any more.
     async fn renew(&self, revision: u64) -> Result<Option<u64>, Failure> {
+        let bucket = &self.registry.bucket;
         let renewed = async {
-            let bucket = self.registry.bucket().await?;
             let write = |revision| bucket.write(&self.key, self.mine.clone(), Some(revision));
             match write(revision).await {
                 Err(Failure::Conflict) => {}
@@ -326,18 +326,14 @@ impl Asking {
             }
         };
         let renewed = renewed.await;
-        self.registry.note(&renewed).await;
+        self.registry.note(&renewed);
         renewed
     }
 
     async fn give_back(&self, revision: u64) {
         // No run begins any more.
         self.held.send_replace(None);
-        let given = async {
-            let bucket = self.registry.bucket().await?;
-            bucket.give_up(&self.key, revision).await
-        };
-        if let Err(error) = given.await {
+        if let Err(error) = self.registry.bucket.give_up(&self.key, revision).await {
             tracing::debug!("a lease is not given back: {error}");
         }
     }

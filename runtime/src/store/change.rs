@@ -32,8 +32,14 @@ impl EntryKey {
         &self.0
     }
 
+    /// The bucket's name and the key.
+    pub(super) fn names(&self) -> (&str, &str) {
+        let names = std::str::from_utf8(&self.0).unwrap_or_default();
+        names.split_once('\0').unwrap_or_default()
+    }
+
     /// What an entry with this key counts. The name of the bucket does not.
-    fn cost(&self, value: usize) -> u64 {
+    pub(super) fn cost(&self, value: usize) -> u64 {
         let bucket = self.0.iter().position(|byte| *byte == 0).unwrap_or(0) + 1;
         ENTRY_BYTES + (self.0.len() - bucket + value) as u64
     }
@@ -165,7 +171,7 @@ impl<'t> Changes<'t> {
 }
 
 /// The number in a value, when incrementing could have written it.
-fn number(value: &[u8]) -> Option<u64> {
+pub(super) fn number(value: &[u8]) -> Option<u64> {
     let text = std::str::from_utf8(value).ok()?;
     let number: u64 = text.parse().ok()?;
     // Others, such as +1 and 007, are somebody's text.
@@ -192,6 +198,7 @@ mod tests {
         let key = EntryKey::new("b", "\0").unwrap();
         assert_eq!(key.cost(0), ENTRY_BYTES + 1);
         assert_eq!(key.bytes(), b"b\0\0");
+        assert_eq!(key.names(), ("b", "\0"));
     }
 
     #[test]

@@ -153,7 +153,10 @@ mod tests {
     #[tokio::test(flavor = "multi_thread")]
     async fn a_listing_goes_on_where_it_ended_whatever_changes() {
         let folder = tempfile::tempdir().unwrap();
-        let s = Stores::new(folder.path(), LIMITS).of(None).await.unwrap();
+        let s = Stores::in_folder(folder.path(), LIMITS)
+            .of(None)
+            .await
+            .unwrap();
         fill(&s, 0..2500).await;
         s.set("a", "before", Vec::new()).await.unwrap();
         s.set("b\u{a0}", "after", Vec::new()).await.unwrap();
@@ -170,7 +173,10 @@ mod tests {
         assert_eq!(s.keys("b", cursor).await.unwrap().0, second);
         // After a restart it counts.
         drop(s);
-        let s = Stores::new(folder.path(), LIMITS).of(None).await.unwrap();
+        let s = Stores::in_folder(folder.path(), LIMITS)
+            .of(None)
+            .await
+            .unwrap();
         let (second, _) = s.keys("b", cursor).await.unwrap();
         assert_eq!(second, names(1499..2499));
         let beyond = s.keys("b", Some(u64::MAX)).await.unwrap();
@@ -180,7 +186,10 @@ mod tests {
     #[tokio::test(flavor = "multi_thread")]
     async fn exactly_one_page_has_no_cursor() {
         let folder = tempfile::tempdir().unwrap();
-        let s = Stores::new(folder.path(), LIMITS).of(None).await.unwrap();
+        let s = Stores::in_folder(folder.path(), LIMITS)
+            .of(None)
+            .await
+            .unwrap();
         fill(&s, 0..MAX_KEYS).await;
         assert_eq!(s.keys("b", None).await.unwrap().1, None);
         fill(&s, MAX_KEYS..MAX_KEYS + 1).await;

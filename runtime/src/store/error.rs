@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::{MAX_BUCKET, MAX_KEY, MAX_KEYS};
 
-/// Why an operation on a store failed. Unless it is [`StoreError::Io`] or [`StoreError::Corrupt`], nothing has changed.
+/// Why an operation on a store failed. Unless it is a fault, nothing has changed, but for those of many keys in JetStream.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum StoreError {
     /// No tenant can have that name.
@@ -21,6 +21,12 @@ pub enum StoreError {
     /// A single value is too large.
     #[error("the value is over {limit} bytes (limits.store-value-bytes)")]
     ValueTooLarge {
+        /// The most bytes of a value.
+        limit: usize,
+    },
+    /// A single value is larger than what NATS takes in one message.
+    #[error("the value is over {limit} bytes, the most that NATS takes (max_payload)")]
+    OverPayload {
         /// The most bytes of a value.
         limit: usize,
     },
@@ -62,13 +68,25 @@ pub enum StoreError {
         /// What is wrong with it.
         reason: Arc<str>,
     },
+    /// NATS fails, or cannot be reached. Whether a write that got this has happened is not known until the store works
+    /// again. The next operation tries again.
+    #[error("the store {bucket} in NATS cannot be used: {reason}")]
+    Nats {
+        /// The bucket's name.
+        bucket: Arc<str>,
+        /// What happened.
+        reason: Arc<str>,
+    },
 }
 
 impl StoreError {
-    /// Whether the store failed and not the caller. The text then names a file of the host.
+    /// Whether the store failed and not the caller. The text then names a file of the host or a bucket of NATS.
     #[must_use]
     pub fn is_fault(&self) -> bool {
-        matches!(self, Self::Io { .. } | Self::Corrupt { .. })
+        matches!(
+            self,
+            Self::Io { .. } | Self::Corrupt { .. } | Self::Nats { .. }
+        )
     }
 
     pub(super) fn io(file: &Arc<Path>, reason: &str) -> Self {

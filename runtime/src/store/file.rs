@@ -228,7 +228,7 @@ mod tests {
         use std::os::unix::fs::PermissionsExt;
         let scratch = tempfile::tempdir().unwrap();
         let folder = scratch.path().join("a/b");
-        let stores = Stores::new(&folder, LIMITS);
+        let stores = Stores::in_folder(&folder, LIMITS);
         assert!(!scratch.path().join("a").exists());
         stores.of(None).await.unwrap();
         let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
@@ -242,7 +242,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("acme.redb");
         let crashed = {
-            let stores = Stores::new(folder.path(), LIMITS);
+            let stores = Stores::in_folder(folder.path(), LIMITS);
             let store = stores.of(Some("acme")).await.unwrap();
             let entries = (0..500).map(|i| (format!("{i}"), vec![7; 1000])).collect();
             store.set_many("b", entries).await.unwrap();
@@ -260,7 +260,7 @@ mod tests {
             let mut content = whole.clone();
             damage(&mut content);
             fs::write(&file, content).unwrap();
-            let stores = Stores::new(folder.path(), LIMITS);
+            let stores = Stores::in_folder(folder.path(), LIMITS);
             assert_corrupt(stores.of(Some("acme")).await, &file);
             assert_corrupt(stores.of(Some("acme")).await, &file);
             let other = stores.of(None).await.unwrap();
@@ -276,7 +276,10 @@ mod tests {
                 let mut damaged = content.clone();
                 damaged[at] ^= 0xff;
                 fs::write(&file, damaged).unwrap();
-                match Stores::new(folder.path(), LIMITS).of(Some("acme")).await {
+                match Stores::in_folder(folder.path(), LIMITS)
+                    .of(Some("acme"))
+                    .await
+                {
                     Err(error) => assert_corrupt::<()>(Err(error), &file),
                     Ok(store) => {
                         for i in 0..500 {
@@ -294,7 +297,7 @@ mod tests {
         use std::os::unix::fs::FileExt;
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("acme.redb");
-        let stores = Stores::new(folder.path(), LIMITS);
+        let stores = Stores::in_folder(folder.path(), LIMITS);
         let store = stores.of(Some("acme")).await.unwrap();
         // More than the cache holds.
         for bucket in 0..12 {
@@ -331,7 +334,7 @@ mod tests {
             .unwrap();
         transaction.commit().unwrap();
         drop(database);
-        let refused = Stores::new(folder.path(), LIMITS).of(None).await;
+        let refused = Stores::in_folder(folder.path(), LIMITS).of(None).await;
         assert_corrupt(refused, &path);
     }
 
@@ -341,7 +344,10 @@ mod tests {
         let unfinished = folder.path().join("@root.redb.unfinished");
         for content in [&b""[..], &[0; 40_000], b"not finished"] {
             fs::write(&unfinished, content).unwrap();
-            let store = Stores::new(folder.path(), LIMITS).of(None).await.unwrap();
+            let store = Stores::in_folder(folder.path(), LIMITS)
+                .of(None)
+                .await
+                .unwrap();
             store.set("b", "k", Vec::new()).await.unwrap();
             assert!(!unfinished.exists());
             drop(store);
@@ -353,7 +359,7 @@ mod tests {
     async fn a_full_disk_is_an_error_until_there_is_room() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join(ROOT);
-        let stores = Stores::new(folder.path(), LIMITS);
+        let stores = Stores::in_folder(folder.path(), LIMITS);
         let fill = |full: bool| {
             let mut disks = FULL.lock().unwrap();
             if full {
@@ -399,7 +405,10 @@ mod tests {
         store.set("b", "last", Vec::new()).await.unwrap();
         let counted = store.bytes().await.unwrap();
         drop((store, stores));
-        let store = Stores::new(folder.path(), LIMITS).of(None).await.unwrap();
+        let store = Stores::in_folder(folder.path(), LIMITS)
+            .of(None)
+            .await
+            .unwrap();
         assert_eq!(store.bytes().await.unwrap(), counted);
     }
 }

@@ -1,21 +1,26 @@
 //! The key-value store: what outlives the plugins.
 //!
-//! There is one database file for each tenant and one for the root folder, opened at the first use. A tenant's plugins
+//! There is one database file for each tenant and one for the root folder, opened at the first use; or one bucket of
+//! JetStream, which all nodes share. A tenant's plugins
 //! share one keyspace: buckets, which exist as soon as something is in them, of keys and values. A write has reached
-//! the disk when its call returns; a read sees every write that has returned before it.
+//! the disk, or JetStream, when its call returns; a read sees every write that has returned before it.
 //!
 //! The host functions of `wasi:keyvalue` call this. It knows nothing of guests: who may use which tenant's store is
 //! decided there. It deliberately has no transactions over several calls, no expiry and no notifications.
 //!
-//! [`Stores`] keeps the tenants apart, [`Store`] is one tenant's; below them, `queue` puts the waiting writes of a
+//! [`Stores`] keeps the tenants apart, [`Store`] is one tenant's and checks what it is given. Below them are two ways to keep
+//! it. `local` is a file: `queue` puts the waiting writes of a
 //! tenant into one commit, `change` applies them and counts, `cursor` remembers the pages of keys, `database` opens
-//! again what has failed, and `file` knows the files.
+//! again what has failed, and `file` knows the files. `jetstream` is a bucket of JetStream, whose keys `listing` lists.
 
 mod change;
 mod cursor;
 mod database;
 mod error;
 mod file;
+mod jetstream;
+mod listing;
+mod local;
 mod queue;
 mod tenant;
 
@@ -24,7 +29,10 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 pub use self::error::StoreError;
+use self::jetstream::{Jetstream, JetstreamStore};
 pub use self::tenant::Store;
+use crate::config::Backplane;
+use crate::nats::Nats;
 
 /// The longest name of a bucket, in bytes.
 pub const MAX_BUCKET: usize = 128;
@@ -46,7 +54,8 @@ pub const ENTRY_BYTES: u64 = 64;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// All keys and values, and [`ENTRY_BYTES`] for each entry (`limits.store-bytes`). The file is larger: up to about
-    /// three times that, as values take whole pages and a change is written beside what it replaces.
+    /// three times that, as values take whole pages and a change is written beside what it replaces. JetStream counts
+    /// as it does, which is about the same.
     pub tenant_bytes: u64,
     /// One value (`limits.store-value-bytes`).
     pub value_bytes: usize,
@@ -61,18 +70,37 @@ pub struct Stores {
 
 #[derive(Debug)]
 struct Inner {
-    folder: PathBuf,
+    place: Place,
     limits: Limits,
     stores: Mutex<HashMap<Option<String>, Arc<Store>>>,
+}
+
+/// Where stores are.
+#[derive(Debug)]
+enum Place {
+    Folder(PathBuf),
+    Jetstream(Jetstream),
 }
 
 impl Stores {
     /// Stores in `folder`, which is made when the first of them is opened. Does not touch the disk.
     #[must_use]
-    pub fn new(folder: &Path, limits: Limits) -> Self {
+    pub fn in_folder(folder: &Path, limits: Limits) -> Self {
+        Self::new(Place::Folder(folder.to_owned()), limits)
+    }
+
+    /// Stores in JetStream, each of which is made when it is opened. Tells the log when there is no JetStream.
+    #[must_use]
+    pub fn in_jetstream(nats: &Nats, config: &Backplane, limits: Limits) -> Self {
+        let jetstream = Jetstream::new(nats, config, limits);
+        jetstream.tell_when_missing();
+        Self::new(Place::Jetstream(jetstream), limits)
+    }
+
+    fn new(place: Place, limits: Limits) -> Self {
         Self {
             inner: Arc::new(Inner {
-                folder: folder.to_owned(),
+                place,
                 limits,
                 stores: Mutex::default(),
             }),
@@ -83,7 +111,7 @@ impl Stores {
     /// Cancel-safe.
     ///
     /// # Errors
-    /// The name is none that a tenant can have, or the file cannot be opened. The next call tries again.
+    /// The name is none that a tenant can have, or the file or the bucket cannot be opened. The next call tries again.
     pub async fn of(&self, tenant: Option<&str>) -> Result<Arc<Store>, StoreError> {
         let file = file::name(tenant).ok_or(StoreError::InvalidTenant)?;
         let store = self
@@ -93,7 +121,13 @@ impl Stores {
             .unwrap_or_else(PoisonError::into_inner)
             .entry(tenant.map(str::to_owned))
             .or_insert_with(|| {
-                Arc::new(Store::new(&self.inner.folder.join(file), self.inner.limits))
+                let limits = self.inner.limits;
+                Arc::new(match &self.inner.place {
+                    Place::Folder(folder) => Store::in_file(&folder.join(file), limits),
+                    Place::Jetstream(jetstream) => {
+                        Store::in_jetstream(JetstreamStore::new(jetstream, tenant), limits)
+                    }
+                })
             })
             .clone();
         store.ready().await?;
@@ -113,7 +147,7 @@ mod tests {
     #[tokio::test(flavor = "multi_thread")]
     async fn tenants_are_apart() {
         let folder = tempfile::tempdir().unwrap();
-        let stores = Stores::new(folder.path(), LIMITS);
+        let stores = Stores::in_folder(folder.path(), LIMITS);
         let tenants = [
             None,
             Some("root"),
@@ -146,7 +180,7 @@ mod tests {
     async fn no_name_leads_out_of_the_folder() {
         let folder = tempfile::tempdir().unwrap();
         let inside = folder.path().join("store");
-        let stores = Stores::new(&inside, LIMITS);
+        let stores = Stores::in_folder(&inside, LIMITS);
         let long = "a".repeat(65);
         for name in ["", "../x", "a/b", "/etc", "a\0", "%2e", "ä", "@root", &long] {
             let refused = stores.of(Some(name)).await;
@@ -160,7 +194,7 @@ mod tests {
     #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
     async fn whoever_opens_first_opens_the_same() {
         let folder = tempfile::tempdir().unwrap();
-        let stores = Stores::new(folder.path(), LIMITS);
+        let stores = Stores::in_folder(folder.path(), LIMITS);
         let opened: Vec<_> = (0..32)
             .map(|_| {
                 let stores = stores.clone();
@@ -176,11 +210,11 @@ mod tests {
     #[tokio::test(flavor = "multi_thread")]
     async fn dropping_the_stores_closes_their_files() {
         let folder = tempfile::tempdir().unwrap();
-        let stores = Stores::new(folder.path(), LIMITS);
+        let stores = Stores::in_folder(folder.path(), LIMITS);
         let store = stores.of(None).await.unwrap();
         store.set("b", "k", b"v".to_vec()).await.unwrap();
         // As long as one process has a file open, no other gets it.
-        let second = Stores::new(folder.path(), LIMITS);
+        let second = Stores::in_folder(folder.path(), LIMITS);
         let refused = second.of(None).await.unwrap_err();
         assert!(refused.to_string().contains("another process"), "{refused}");
         drop((stores, store));

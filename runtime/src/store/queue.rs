@@ -77,6 +77,8 @@ impl Queue {
         answered.await.map_err(|_| self.database.stopped())?
     }
 
+    /// How often something was committed since the store was first used. Each commit waits for the disk.
+    #[cfg(test)]
     pub(super) fn commits(&self) -> u64 {
         self.commits.load(Ordering::Relaxed)
     }
@@ -196,8 +198,11 @@ mod tests {
     #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
     async fn concurrent_writes_share_commits_and_none_is_lost() {
         let folder = tempfile::tempdir().unwrap();
-        let store = Stores::new(folder.path(), LIMITS).of(None).await.unwrap();
-        let before = store.commits();
+        let store = Stores::in_folder(folder.path(), LIMITS)
+            .of(None)
+            .await
+            .unwrap();
+        let before = store.queue().commits();
         let writes: Vec<_> = (0..200)
             .map(|i| {
                 let store = store.clone();
@@ -207,7 +212,7 @@ mod tests {
         for write in writes {
             write.await.unwrap().unwrap();
         }
-        let commits = store.commits() - before;
+        let commits = store.queue().commits() - before;
         assert!((1..=40).contains(&commits), "{commits} commits");
         for i in 0..200 {
             let value = store.get("b", &i.to_string()).await.unwrap();
@@ -218,7 +223,10 @@ mod tests {
     #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
     async fn concurrent_increments_give_different_numbers() {
         let folder = tempfile::tempdir().unwrap();
-        let store = Stores::new(folder.path(), LIMITS).of(None).await.unwrap();
+        let store = Stores::in_folder(folder.path(), LIMITS)
+            .of(None)
+            .await
+            .unwrap();
         let increments: Vec<_> = (0..100)
             .map(|_| {
                 let store = store.clone();
@@ -240,7 +248,10 @@ mod tests {
             tenant_bytes: 50 * (ENTRY_BYTES + 3),
             ..LIMITS
         };
-        let store = Stores::new(folder.path(), limits).of(None).await.unwrap();
+        let store = Stores::in_folder(folder.path(), limits)
+            .of(None)
+            .await
+            .unwrap();
         let writes: Vec<_> = (100..200)
             .map(|i| {
                 let store = store.clone();
@@ -261,16 +272,19 @@ mod tests {
         assert_eq!(store.keys("b", None).await.unwrap().0.len(), 50);
         assert_eq!(store.bytes().await.unwrap(), limits.tenant_bytes);
         // What changes nothing does not bother the disk.
-        let commits = store.commits();
+        let commits = store.queue().commits();
         store.delete("b", "no").await.unwrap();
         store.set("b", "no", Vec::new()).await.unwrap_err();
-        assert_eq!(store.commits(), commits);
+        assert_eq!(store.queue().commits(), commits);
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
     async fn more_than_the_queue_holds_waits_for_room() {
         let folder = tempfile::tempdir().unwrap();
-        let store = Stores::new(folder.path(), LIMITS).of(None).await.unwrap();
+        let store = Stores::in_folder(folder.path(), LIMITS)
+            .of(None)
+            .await
+            .unwrap();
         let value = vec![1; LIMITS.value_bytes];
         let writes: Vec<_> = (0..24)
             .map(|i| {
@@ -304,7 +318,7 @@ mod tests {
     #[test]
     fn a_runtime_that_stops_leaves_a_store_that_works() {
         let folder = tempfile::tempdir().unwrap();
-        let stores = Stores::new(folder.path(), LIMITS);
+        let stores = Stores::in_folder(folder.path(), LIMITS);
         for round in 1..=20_u64 {
             let runtime = tokio::runtime::Builder::new_multi_thread().build().unwrap();
             let store = runtime.block_on(stores.of(None)).unwrap();
@@ -328,7 +342,7 @@ mod tests {
         let Some(folder) = std::env::var_os(CHILD) else {
             return;
         };
-        let store = Stores::new(Path::new(&folder), LIMITS)
+        let store = Stores::in_folder(Path::new(&folder), LIMITS)
             .of(None)
             .await
             .unwrap();
@@ -388,7 +402,10 @@ mod tests {
             assert!(acknowledged >= 200, "{acknowledged}");
             child.wait().unwrap();
 
-            let store = Stores::new(folder.path(), LIMITS).of(None).await.unwrap();
+            let store = Stores::in_folder(folder.path(), LIMITS)
+                .of(None)
+                .await
+                .unwrap();
             let number = |value: Vec<u8>| -> u64 {
                 let text = String::from_utf8(value).unwrap();
                 text.split(' ').next().unwrap().parse().unwrap()

@@ -1,44 +1,52 @@
-//! One tenant's store: its operations.
+//! One tenant's store: its operations, whatever keeps it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
-
-use redb::ReadableDatabase;
 
 use super::change::{Change, EntryKey};
-use super::cursor::{Cursors, Place, page};
-use super::database::Handle;
-use super::file::{BYTES, FIGURES};
+use super::jetstream::JetstreamStore;
+use super::local::LocalStore;
+#[cfg(test)]
 use super::queue::Queue;
 use super::{Limits, MAX_BATCH_BYTES, MAX_KEYS, StoreError};
 
 /// One tenant's buckets.
 ///
-/// All operations are safe to drop while they wait. A write that is dropped may happen or not; it does once it is in
-/// the queue.
+/// All operations are safe to drop while they wait. A write that is dropped may happen or not; in a file it does once it
+/// is in the queue.
 pub struct Store {
     limits: Limits,
-    database: Arc<Handle>,
-    queue: Arc<Queue>,
-    cursors: Mutex<Cursors>,
+    backend: Backend,
+}
+
+/// What keeps a store. Names and sizes have been checked when it is called.
+enum Backend {
+    Local(LocalStore),
+    Jetstream(JetstreamStore),
 }
 
 impl Store {
-    pub(super) fn new(file: &Path, limits: Limits) -> Self {
-        let database = Arc::new(Handle::new(file));
+    pub(super) fn in_file(file: &Path, limits: Limits) -> Self {
         Self {
             limits,
-            queue: Arc::new(Queue::new(database.clone(), limits)),
-            database,
-            cursors: Mutex::default(),
+            backend: Backend::Local(LocalStore::new(file, limits)),
         }
     }
 
-    /// Opens the file, unless it is open.
+    pub(super) fn in_jetstream(store: JetstreamStore, limits: Limits) -> Self {
+        Self {
+            limits,
+            backend: Backend::Jetstream(store),
+        }
+    }
+
+    /// Opens it, unless it is open.
     pub(super) async fn ready(&self) -> Result<(), StoreError> {
-        self.database.ready().await
+        match &self.backend {
+            Backend::Local(store) => store.ready().await,
+            Backend::Jetstream(store) => store.ready().await,
+        }
     }
 
     /// Checks the name of a bucket.
@@ -55,13 +63,10 @@ impl Store {
     /// Names that are not valid, and faults.
     pub async fn get(&self, bucket: &str, key: &str) -> Result<Option<Vec<u8>>, StoreError> {
         let key = EntryKey::new(bucket, key)?;
-        self.database
-            .peek(|entries| {
-                Ok(entries
-                    .get(key.bytes())?
-                    .map(|value| value.value().to_vec()))
-            })
-            .await
+        match &self.backend {
+            Backend::Local(store) => store.get(&key).await,
+            Backend::Jetstream(store) => store.get(&key).await,
+        }
     }
 
     /// Whether a key has a value.
@@ -70,9 +75,10 @@ impl Store {
     /// As [`Store::get`].
     pub async fn exists(&self, bucket: &str, key: &str) -> Result<bool, StoreError> {
         let key = EntryKey::new(bucket, key)?;
-        self.database
-            .peek(|entries| Ok(entries.get(key.bytes())?.is_some()))
-            .await
+        match &self.backend {
+            Backend::Local(store) => store.exists(&key).await,
+            Backend::Jetstream(store) => Ok(store.get(&key).await?.is_some()),
+        }
     }
 
     /// The values of keys, in their order.
@@ -86,31 +92,23 @@ impl Store {
     ) -> Result<Vec<Option<Vec<u8>>>, StoreError> {
         let keys = entry_keys(bucket, keys)?;
         let limit = self.batch_bytes();
-        self.database
-            .read(move |entries| {
-                let mut bytes = 0;
-                let mut values = Vec::with_capacity(keys.len());
-                for key in &keys {
-                    let found = entries.get(key.bytes())?;
-                    bytes += found.as_ref().map_or(0, |value| value.value().len());
-                    if bytes > limit {
-                        return Ok(Err(StoreError::BatchTooLarge { limit }));
-                    }
-                    values.push(found.map(|value| value.value().to_vec()));
-                }
-                Ok(Ok(values))
-            })
-            .await?
+        match &self.backend {
+            Backend::Local(store) => store.get_many(keys, limit).await,
+            Backend::Jetstream(store) => store.get_many(keys, limit).await,
+        }
     }
 
-    /// A page of a bucket's keys, at most [`MAX_KEYS`] in the order of their bytes, and the cursor for the next page
-    /// when there is one.
+    /// A page of a bucket's keys, and the cursor for the next page when there is one.
     ///
-    /// The store remembers the key that ended each of the last 256 pages. A cursor of one of these goes on right after
+    /// In a file a page has [`MAX_KEYS`] at most, in the order of their bytes. The store remembers the key that ended each
+    /// of the last 256 pages. A cursor of one of these goes on right after
     /// that key: a key that is there all the time comes exactly once, whatever is set and deleted meanwhile, also when
     /// another instance of the plugin goes on. An older cursor, or one from before a restart, counts from the
     /// beginning instead: then, as many keys as were deleted before the place are left out, and as many as were added
     /// there come a second time.
+    ///
+    /// In JetStream they are in no particular order, and a cursor means the same on each node and for ever; see
+    /// `store/listing.rs`.
     ///
     /// # Errors
     /// As [`Store::get`].
@@ -119,18 +117,11 @@ impl Store {
         bucket: &str,
         cursor: Option<u64>,
     ) -> Result<(Vec<String>, Option<u64>), StoreError> {
-        let prefix = EntryKey::prefix(bucket)?;
-        let (place, before) = match cursor {
-            Some(cursor) => self.cursors(|cursors| cursors.place(bucket, cursor)),
-            None => (Place::Skip(0), 0),
-        };
-        let (keys, end) = self
-            .database
-            .read(move |entries| page(entries, &prefix, &place))
-            .await?;
-        let count = before.saturating_add(keys.len());
-        let next = end.map(|end| self.cursors(|cursors| cursors.remember(bucket, count, end)));
-        Ok((keys, next))
+        Self::check_bucket(bucket)?;
+        match &self.backend {
+            Backend::Local(store) => store.keys(bucket, cursor).await,
+            Backend::Jetstream(store) => store.keys(bucket, cursor).await,
+        }
     }
 
     /// Gives a key a value.
@@ -140,13 +131,12 @@ impl Store {
     pub async fn set(&self, bucket: &str, key: &str, value: Vec<u8>) -> Result<(), StoreError> {
         let key = EntryKey::new(bucket, key)?;
         self.check_value(&value)?;
-        self.queue
-            .write(Change::Set(BTreeMap::from([(key, value)])))
-            .await
-            .map(drop)
+        let change = Change::Set(BTreeMap::from([(key, value)]));
+        self.write(change).await.map(drop)
     }
 
-    /// Gives keys values: all of them, or none. Of a key that comes twice, the last value counts.
+    /// Gives keys values: in a file all of them or none, in JetStream those before something fails. Of a key that comes
+    /// twice, the last value counts.
     ///
     /// # Errors
     /// As [`Store::set`]; over [`MAX_KEYS`] keys, or over [`MAX_BATCH_BYTES`] of values.
@@ -168,7 +158,7 @@ impl Store {
             self.check_value(&value)?;
             checked.insert(EntryKey::new(bucket, &key)?, value);
         }
-        self.queue.write(Change::Set(checked)).await.map(drop)
+        self.write(Change::Set(checked)).await.map(drop)
     }
 
     /// Takes a key's value away, if it has one.
@@ -177,16 +167,16 @@ impl Store {
     /// As [`Store::get`].
     pub async fn delete(&self, bucket: &str, key: &str) -> Result<(), StoreError> {
         let keys = BTreeSet::from([EntryKey::new(bucket, key)?]);
-        self.queue.write(Change::Delete(keys)).await.map(drop)
+        self.write(Change::Delete(keys)).await.map(drop)
     }
 
-    /// Takes the values of keys away: all at once.
+    /// Takes the values of keys away: in a file all at once.
     ///
     /// # Errors
     /// As [`Store::get`]; over [`MAX_KEYS`] keys.
     pub async fn delete_many(&self, bucket: &str, keys: &[String]) -> Result<(), StoreError> {
         let keys = entry_keys(bucket, keys)?.into_iter().collect();
-        self.queue.write(Change::Delete(keys)).await.map(drop)
+        self.write(Change::Delete(keys)).await.map(drop)
     }
 
     /// Adds to a number and returns the sum. The number is kept as text in decimal digits; a key without a value counts
@@ -196,31 +186,33 @@ impl Store {
     /// As [`Store::set`]; a value that is not such a text; a sum over the largest number.
     pub async fn increment(&self, bucket: &str, key: &str, delta: u64) -> Result<u64, StoreError> {
         let key = EntryKey::new(bucket, key)?;
-        self.queue.write(Change::Increment(key, delta)).await
+        self.write(Change::Increment(key, delta)).await
     }
 
-    /// What the tenant keeps, in bytes, as [`Limits::tenant_bytes`] counts it.
+    /// What the tenant keeps, in bytes: in a file as [`Limits::tenant_bytes`] counts it, in JetStream as that does.
     ///
     /// # Errors
     /// Faults.
     pub async fn bytes(&self) -> Result<u64, StoreError> {
-        self.database
-            .on_pool(|database| {
-                let figures = database.begin_read()?.open_table(FIGURES)?;
-                Ok(figures.get(BYTES)?.map_or(0, |bytes| bytes.value()))
-            })
-            .await
+        match &self.backend {
+            Backend::Local(store) => store.bytes().await,
+            Backend::Jetstream(store) => store.bytes().await,
+        }
     }
 
-    /// How often something was committed since the store was first used. Each commit waits for the disk.
-    #[must_use]
-    pub fn commits(&self) -> u64 {
-        self.queue.commits()
+    async fn write(&self, change: Change) -> Result<u64, StoreError> {
+        match &self.backend {
+            Backend::Local(store) => store.queue.write(change).await,
+            Backend::Jetstream(store) => store.write(change).await,
+        }
     }
 
     #[cfg(test)]
     pub(super) fn queue(&self) -> &Queue {
-        &self.queue
+        match &self.backend {
+            Backend::Local(store) => &store.queue,
+            Backend::Jetstream(_) => panic!("it has none"),
+        }
     }
 
     fn batch_bytes(&self) -> usize {
@@ -234,17 +226,15 @@ impl Store {
         }
         Ok(())
     }
-
-    fn cursors<T>(&self, work: impl FnOnce(&mut Cursors) -> T) -> T {
-        work(&mut self.cursors.lock().unwrap_or_else(PoisonError::into_inner))
-    }
 }
 
 impl fmt::Debug for Store {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Store")
-            .field("file", &self.database.file)
-            .finish_non_exhaustive()
+        let place = match &self.backend {
+            Backend::Local(store) => store.file().display().to_string(),
+            Backend::Jetstream(store) => store.name().to_owned(),
+        };
+        f.debug_tuple("Store").field(&place).finish()
     }
 }
 
@@ -261,9 +251,10 @@ mod tests {
     use super::super::tests::LIMITS;
     use super::super::{ENTRY_BYTES, Stores};
     use super::*;
+    use std::sync::Arc;
 
     async fn store(folder: &Path, limits: Limits) -> Arc<Store> {
-        Stores::new(folder, limits).of(None).await.unwrap()
+        Stores::in_folder(folder, limits).of(None).await.unwrap()
     }
 
     fn names(range: std::ops::Range<usize>) -> Vec<String> {

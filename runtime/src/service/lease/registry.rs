@@ -1,7 +1,7 @@
-//! The bucket of leases, opened when it is needed and again after a failure, and what the log says of that.
+//! What all leases of a node share: the bucket that they are in, and what the log says of it.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -11,26 +11,15 @@ use crate::config::Backplane;
 use crate::ids::NodeId;
 use crate::nats::{Bucket, Failure, Layout, Nats};
 
-/// For how long a failure to open answers those who come next.
-const RETRY_AFTER: Duration = Duration::from_millis(500);
-
 /// What all leases of a node share.
 pub(super) struct Registry {
     pub(super) nats: Nats,
     /// How long a lease lasts.
     pub(super) length: Duration,
+    pub(super) bucket: Bucket,
     node: NodeId,
-    layout: Layout,
-    patience: Duration,
     asked: AtomicU64,
-    bucket: tokio::sync::Mutex<Opened>,
     trouble: Mutex<Option<Trouble>>,
-}
-
-#[derive(Default)]
-struct Opened {
-    bucket: Option<Arc<Bucket>>,
-    failure: Option<(Instant, Failure)>,
 }
 
 /// That leases cannot be had.
@@ -41,21 +30,20 @@ struct Trouble {
 
 impl Registry {
     pub(super) fn new(node: NodeId, nats: &Nats, config: &Backplane) -> Self {
+        let layout = Layout {
+            name: nats.bucket_name("leases", None),
+            in_memory: true,
+            max_age: config.lease(),
+            max_bytes: None,
+            max_value: None,
+            replicas: config.replicas,
+        };
         Self {
             nats: nats.clone(),
             length: config.lease(),
+            bucket: Bucket::new(nats, layout, config.request()),
             node,
-            layout: Layout {
-                name: nats.bucket_name("leases", None),
-                in_memory: true,
-                max_age: config.lease(),
-                max_bytes: None,
-                max_value: None,
-                replicas: config.replicas,
-            },
-            patience: config.request(),
             asked: AtomicU64::new(0),
-            bucket: tokio::sync::Mutex::default(),
             trouble: Mutex::default(),
         }
     }
@@ -66,30 +54,8 @@ impl Registry {
         format!("{} {number}", self.node).into()
     }
 
-    /// The subject on which is heard what happens to an entry.
-    pub(super) fn subject(&self, key: &str) -> String {
-        self.layout.subject(key)
-    }
-
-    pub(super) async fn bucket(&self) -> Result<Arc<Bucket>, Failure> {
-        let mut opened = self.bucket.lock().await;
-        if let Some(bucket) = &opened.bucket {
-            return Ok(bucket.clone());
-        }
-        if let Some((at, failure)) = &opened.failure
-            && at.elapsed() < RETRY_AFTER
-        {
-            return Err(failure.clone());
-        }
-        let bucket = Bucket::open(&self.nats, &self.layout, self.patience).await;
-        let bucket = bucket.map(Arc::new);
-        opened.failure = bucket.as_ref().err().map(|it| (Instant::now(), it.clone()));
-        opened.bucket = bucket.as_ref().ok().cloned();
-        bucket
-    }
-
     /// Takes note of how it went, and tells the log when leases cannot be had: once, and when they can be had again.
-    pub(super) async fn note<T>(&self, outcome: &Result<T, Failure>) {
+    pub(super) fn note<T>(&self, outcome: &Result<T, Failure>) {
         let failure = match outcome {
             Ok(_) => {
                 let trouble = self.trouble().take();
@@ -100,9 +66,6 @@ impl Registry {
             }
             Err(failure) => failure,
         };
-        if matches!(failure, Failure::Gone | Failure::NoJetStream) {
-            self.bucket.lock().await.bucket = None;
-        }
         let mut trouble = self.trouble();
         let trouble = trouble.get_or_insert_with(|| Trouble {
             since: Instant::now(),
@@ -119,7 +82,7 @@ impl Registry {
         }
     }
 
-    fn trouble(&self) -> std::sync::MutexGuard<'_, Option<Trouble>> {
+    fn trouble(&self) -> MutexGuard<'_, Option<Trouble>> {
         self.trouble.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
