@@ -11,7 +11,7 @@ mod silence;
 
 use std::future::ready;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
@@ -130,14 +130,16 @@ impl Nats {
         let ears = Ears {
             news,
             unread: unread.clone(),
+            told: AtomicBool::new(false),
         };
         let options = options(config, Arc::new(ears)).await?;
         let connecting = options.connect(addresses.context("backplane.servers")?);
-        let Ok(client) = connecting.await.map_err(|error| error.to_string()) else {
-            bail!(
-                "no server of NATS can be connected to at {}",
+        let client = match connecting.await {
+            Ok(client) => client,
+            Err(error) => bail!(
+                "no server of NATS can be connected to at {}: {error}",
                 servers.join(", ")
-            );
+            ),
         };
         let requests = Requests::listen(client.clone(), link.clone(), config.prefix.as_str());
         let requests = requests.await.context("nothing can be asked of NATS")?;
@@ -208,6 +210,8 @@ impl Nats {
 struct Ears {
     news: watch::Sender<Link>,
     unread: Arc<AtomicU64>,
+    /// Whether the log has been told why there is no connection, since there was one.
+    told: AtomicBool,
 }
 
 async fn options(config: &Backplane, ears: Arc<Ears>) -> Result<ConnectOptions> {
@@ -253,6 +257,7 @@ impl Ears {
     fn hear(&self, event: Event) {
         match event {
             Event::Connected => {
+                self.told.store(false, Ordering::Relaxed);
                 if let Link::Down(since) = self.news.send_replace(Link::Up) {
                     let after = since.elapsed().as_millis();
                     tracing::info!("connected to NATS, after {after} ms without");
@@ -268,7 +273,10 @@ impl Ears {
             // As a subject that this user may not use.
             Event::ServerError(error) => tracing::error!("NATS refuses something: {error}"),
             Event::SlowConsumer(_) => _ = self.unread.fetch_add(1, Ordering::Relaxed),
-            Event::ClientError(error) => tracing::debug!("NATS: {error}"),
+            Event::ClientError(error) => match self.told.swap(true, Ordering::Relaxed) {
+                false => tracing::warn!("NATS cannot be connected to: {error}"),
+                true => tracing::debug!("NATS cannot be connected to: {error}"),
+            },
             Event::Draining | Event::Closed => {}
         }
     }

@@ -47,6 +47,7 @@ async fn a_node_logs_in_by_name_or_by_token() {
         for lines in [wrong, ""] {
             let said = is_kept_out(Nodes::of(1, &nats), lines);
             assert!(said.contains(&nats.url()), "{said}");
+            assert!(said.contains("authorization violation"), "{said}");
             assert!(!said.contains("wr0ng"), "{said}");
         }
     }
@@ -59,6 +60,7 @@ async fn a_node_that_is_kept_out_serves_alone_and_says_so() {
     };
     let cluster = Nodes::of(1, &nats).backplane("token = 'wr0ng'").start();
     cluster[0].log_line(&["no connection to NATS"]);
+    cluster[0].log_line(&["NATS cannot be connected to", "authorization violation"]);
     assert_eq!(cluster[0].metric("tulpar_backplane_connected"), 0);
     let mut client = connect(cluster[0].url("/commander")).await;
     assert_eq!(client.ask(json!({ "do": "sockets" })).await, 1);
