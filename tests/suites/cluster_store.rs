@@ -108,8 +108,8 @@ async fn a_broker_of_three_servers_keeps_it_when_one_is_gone() {
         .join()
         .await;
     behaves_as_a_store(&cluster).await;
-    for number in 0..2 {
-        servers[number].kill();
+    for server in &mut servers[..2] {
+        server.kill();
         for node in &cluster.nodes {
             eventually("the store to work again", async || {
                 let told = json!({ "kv-get": ["b", "k"] });
@@ -122,7 +122,7 @@ async fn a_broker_of_three_servers_keeps_it_when_one_is_gone() {
             call(&cluster[0], "/desk", told.clone()).await.as_u64()
         })
         .await;
-        servers[number].start_again();
+        server.start_again();
     }
     cluster.has_not_panicked();
 }

@@ -79,7 +79,7 @@ struct Inner {
 #[derive(Debug)]
 enum Place {
     Folder(PathBuf),
-    Jetstream(Jetstream),
+    Jetstream(Box<Jetstream>),
 }
 
 impl Stores {
@@ -94,7 +94,7 @@ impl Stores {
     pub fn in_jetstream(nats: &Nats, config: &Backplane, limits: Limits) -> Self {
         let jetstream = Jetstream::new(nats, config, limits);
         jetstream.tell_when_missing();
-        Self::new(Place::Jetstream(jetstream), limits)
+        Self::new(Place::Jetstream(Box::new(jetstream)), limits)
     }
 
     fn new(place: Place, limits: Limits) -> Self {

@@ -23,7 +23,7 @@ pub struct Store {
 /// What keeps a store. Names and sizes have been checked when it is called.
 enum Backend {
     Local(LocalStore),
-    Jetstream(JetstreamStore),
+    Jetstream(Box<JetstreamStore>),
 }
 
 impl Store {
@@ -37,7 +37,7 @@ impl Store {
     pub(super) fn in_jetstream(store: JetstreamStore, limits: Limits) -> Self {
         Self {
             limits,
-            backend: Backend::Jetstream(store),
+            backend: Backend::Jetstream(Box::new(store)),
         }
     }
 

@@ -34,12 +34,15 @@ pub struct Column {
     pub spread: bool,
 }
 
+/// Takes one sample.
+pub type Measure = dyn Fn(&Bench<'_>) -> Result<Sample>;
+
 /// One of several things that are compared.
 pub struct Case {
     /// What it is called in the results.
     pub label: String,
     /// Measures it once.
-    pub measure: Box<dyn Fn(&Bench<'_>) -> Result<Sample>>,
+    pub measure: Box<Measure>,
 }
 
 /// What one run has brought.
