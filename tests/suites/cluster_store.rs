@@ -96,6 +96,18 @@ async fn all_nodes_have_the_same_keys_and_values_which_outlive_them() {
     assert_eq!(call(&cluster[0], "/acme/desk", told).await, "acme's");
 }
 
+/// Tries again until `attempt` gives something. Servers of NATS take some seconds to agree on who leads a bucket.
+async fn within_a_minute<T>(what: &str, mut attempt: impl AsyncFnMut() -> Option<T>) -> T {
+    let end = std::time::Instant::now() + std::time::Duration::from_secs(60);
+    loop {
+        if let Some(value) = attempt().await {
+            return value;
+        }
+        assert!(std::time::Instant::now() < end, "waited in vain for {what}");
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+}
+
 #[tokio::test]
 async fn a_broker_of_three_servers_keeps_it_when_one_is_gone() {
     let Some(mut servers) = three_nats().await else {
@@ -107,18 +119,24 @@ async fn a_broker_of_three_servers_keeps_it_when_one_is_gone() {
         .backplane("store = \"jetstream\"\nreplicas = 3")
         .join()
         .await;
+    // The servers have just started, and agree a moment later on who leads the bucket.
+    within_a_minute("a bucket that is led", async || {
+        let told = json!({ "kv-set": ["led", "k", "v"] });
+        (call(&cluster[0], "/desk", told).await == Value::Null).then_some(())
+    })
+    .await;
     behaves_as_a_store(&cluster).await;
     for server in &mut servers[..2] {
         server.kill();
         for node in &cluster.nodes {
-            eventually("the store to work again", async || {
+            within_a_minute("the store to work again", async || {
                 let told = json!({ "kv-get": ["b", "k"] });
                 (call(node, "/desk", told).await == "w").then_some(())
             })
             .await;
         }
         let told = json!({ "kv-increment": ["b", "n", 1] });
-        eventually("a write", async || {
+        within_a_minute("a write", async || {
             call(&cluster[0], "/desk", told.clone()).await.as_u64()
         })
         .await;
