@@ -1,6 +1,7 @@
 //! Names for things that have to be told apart: sockets, tenants, plugins.
 
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::str::FromStr;
 
 /// The id of a node: random, drawn when the process starts. Its text form is eight hexadecimal digits.
@@ -31,10 +32,11 @@ impl NodeId {
 
 /// The id of a socket: the node that holds the connection and 128 random bits. Unguessable, and unique across nodes.
 /// Its text form is 40 hexadecimal digits, the node's eight first; ids are in the order of these.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct SocketId {
     node: NodeId,
-    random: u128,
+    /// As bytes, the highest first: a number of 128 bits would make it a multiple of 16 bytes, in each list of sockets.
+    random: [u8; 16],
 }
 
 impl SocketId {
@@ -46,18 +48,17 @@ impl SocketId {
     pub fn to_bytes(self) -> [u8; Self::LENGTH] {
         let mut bytes = [0; Self::LENGTH];
         bytes[..4].copy_from_slice(&self.node.to_bytes());
-        bytes[4..].copy_from_slice(&self.random.to_be_bytes());
+        bytes[4..].copy_from_slice(&self.random);
         bytes
     }
 
     /// The id of that form.
     #[must_use]
     pub fn from_bytes(bytes: [u8; Self::LENGTH]) -> Self {
-        let number = |bytes: &[u8]| bytes.iter().fold(0, |n, byte| n << 8 | u128::from(*byte));
+        let [first, second, third, fourth, random @ ..] = bytes;
         Self {
-            // Four bytes fit.
-            node: NodeId(number(&bytes[..4]) as u32),
-            random: number(&bytes[4..]),
+            node: NodeId::from_bytes([first, second, third, fourth]),
+            random,
         }
     }
 
@@ -66,18 +67,23 @@ impl SocketId {
     /// # Errors
     /// The operating system has no randomness to give.
     pub fn random(node: NodeId) -> Result<Self, getrandom::Error> {
-        let mut bytes = [0; 16];
-        getrandom::fill(&mut bytes)?;
-        Ok(Self {
-            node,
-            random: u128::from_ne_bytes(bytes),
-        })
+        let mut random = [0; 16];
+        getrandom::fill(&mut random)?;
+        Ok(Self { node, random })
     }
 
     /// The node that holds the socket.
     #[must_use]
     pub fn node(&self) -> NodeId {
         self.node
+    }
+}
+
+impl Hash for SocketId {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.node.hash(state);
+        // At once, and not byte by byte.
+        state.write_u128(u128::from_ne_bytes(self.random));
     }
 }
 
@@ -89,7 +95,8 @@ impl fmt::Display for NodeId {
 
 impl fmt::Display for SocketId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}{:032x}", self.node, self.random)
+        let random = u128::from_be_bytes(self.random);
+        write!(f, "{}{random:032x}", self.node)
     }
 }
 
@@ -108,9 +115,10 @@ impl FromStr for SocketId {
             return Err(InvalidSocketId);
         }
         let (node, random) = text.split_at(8);
+        let random = u128::from_str_radix(random, 16).map_err(|_| InvalidSocketId)?;
         Ok(Self {
             node: NodeId(u32::from_str_radix(node, 16).map_err(|_| InvalidSocketId)?),
-            random: u128::from_str_radix(random, 16).map_err(|_| InvalidSocketId)?,
+            random: random.to_be_bytes(),
         })
     }
 }

@@ -48,8 +48,8 @@ struct Inner {
     wire: Option<Arc<dyn Wire>>,
     /// Whether somebody is about to write what is queued.
     promised: bool,
-    /// The close frame to send when the handler is done with the message in hand.
-    parting: Option<Frame>,
+    /// The close frame to send when the handler is done with the message in hand. Boxed, as it is rare.
+    parting: Option<Box<Frame>>,
     writer: Option<Waker>,
     reader: Option<Waker>,
     /// Whether more than half was full since the queue was empty last, or something was dropped.
@@ -252,7 +252,7 @@ impl Outbox {
     /// one in hand goes out.
     pub fn close_between_messages(&self, frame: Frame) {
         let mut inner = self.lock();
-        inner.parting.get_or_insert(frame);
+        inner.parting.get_or_insert_with(|| Box::new(frame));
         let waker = inner.reader.take();
         drop(inner);
         wake(waker);

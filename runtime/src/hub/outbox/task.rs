@@ -74,7 +74,7 @@ impl Outbox {
             return Poll::Ready(Next::Close);
         }
         if let Some(frame) = inner.parting.take() {
-            close(inner, frame);
+            close(inner, *frame);
             return Poll::Ready(Next::Close);
         }
         park(&mut inner.reader, cx);
