@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress};
 
 use crate::raw::{Frame, Opcode, Raw, Response, frame};
+use crate::server::Server;
 
 /// The extension's name.
 pub const DEFLATE: &str = "permessage-deflate";
@@ -53,6 +54,11 @@ impl Deflating {
             answer: answer.to_owned(),
             raw,
         }
+    }
+
+    /// The same to the guest `commander`.
+    pub async fn commander(server: &Server, offer: &str) -> Self {
+        Self::connect(server.address(), "/commander", offer).await
     }
 
     /// A message, compressed as agreed.
@@ -148,4 +154,21 @@ pub async fn offering(address: SocketAddr, path: &str, offers: &[&str]) -> (Raw,
     let response = raw.response().await;
     assert_eq!(response.status, 101, "{response:?}");
     (raw, response)
+}
+
+/// A server with the guest `commander`, which compresses, with more settings of `[sockets]`.
+pub fn compressing(settings: &str) -> Server {
+    Server::with(&["commander"])
+        .config(&format!("[sockets]\ncompression = true\n{settings}"))
+        .start()
+}
+
+/// A text of `len` bytes in which little is said twice.
+pub fn letters(seed: u32, len: usize) -> String {
+    let mut state = seed;
+    let mut letter = || {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        char::from(b'a' + (state >> 28) as u8)
+    };
+    (0..len).map(|_| letter()).collect()
 }

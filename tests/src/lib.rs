@@ -21,6 +21,7 @@ mod operator;
 mod raw;
 mod server;
 mod small_disk;
+pub mod swap;
 mod talk;
 mod tls;
 mod wire;
@@ -30,7 +31,7 @@ pub use cluster::{Cluster, Nodes, connected, hear_each_other, knows, lost};
 pub use command::{Outcome, Running, lock_crate, outcome, succeed, tulpar};
 pub use commander::{next_event, observer, scripted};
 pub use credentials::Credentials;
-pub use deflating::{DEFLATE, Deflating, RSV1, Received, deflated, offering};
+pub use deflating::{DEFLATE, Deflating, RSV1, Received, compressing, deflated, letters, offering};
 pub use desk::call;
 pub use expect::{
     become_served, expect_echo, expect_error, expect_handler_error, expect_not_served, expect_text,

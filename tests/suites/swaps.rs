@@ -1,45 +1,12 @@
-//! Files that are replaced and deleted while sockets are open: rule P6.
+//! Code that is replaced while sockets are open: rule P6.
 
-use std::fs::{self, File};
-use std::io::Write;
-use std::os::unix::fs::symlink;
 use std::time::{Duration, Instant};
 
+use tulpar_tests::swap::{ask, be_of, generation, server};
 use tulpar_tests::{
-    Client, Mould, PATIENCE, Raw, Server, Value, become_served, connect, eventually, expect_echo,
-    expect_not_served, get, guest, json, scripted, within,
+    Mould, PATIENCE, Raw, Server, become_served, connect, eventually, expect_not_served, get,
+    guest, json, scripted, within,
 };
-
-fn generation(number: u32) -> Mould {
-    Mould::reloaded("/swap", &number.to_string())
-}
-
-fn server() -> Server {
-    Server::with(&[])
-        .file("swap.wasm", &generation(1).bytes())
-        .start()
-}
-
-/// What the guest answers to a text, as far as it is not about a replacement.
-async fn ask(client: &mut Client, text: &str) -> Value {
-    client.send(text).await;
-    loop {
-        let answer = client.recv_json().await;
-        if answer.get("reloaded").is_none() {
-            assert_eq!(answer["text"], text);
-            return answer;
-        }
-    }
-}
-
-async fn be_of(client: &mut Client, number: u32) {
-    let what = format!("generation {number}");
-    eventually(&what, async || {
-        (ask(client, "which?").await["generation"].as_str() == Some(&number.to_string()))
-            .then_some(())
-    })
-    .await;
-}
 
 #[tokio::test]
 async fn p6_the_next_message_is_handled_by_what_the_file_is_now_and_sockets_stay() {
@@ -219,80 +186,6 @@ async fn p6_a_replacement_that_does_not_load_leaves_the_old_one_serving() {
 }
 
 #[tokio::test]
-async fn p6_a_half_written_file_is_never_loaded() {
-    let server = server();
-    let mut client = connect(server.url("/swap")).await;
-    ask(&mut client, "a").await;
-    let bytes = generation(2).bytes();
-    let path = server.plugins_folder().join("swap.wasm");
-    // As `cp` and a slow network do: the same file is emptied, and its bytes come one after the other.
-    let mut file = File::create(&path).expect("it can be written");
-    for part in bytes.chunks(bytes.len() / 5 + 1) {
-        file.write_all(part).expect("it can be written");
-        file.flush().expect("it can be written");
-        // Longer than a file has to be quiet.
-        tokio::time::sleep(Duration::from_millis(300)).await;
-        assert_eq!(ask(&mut client, "b").await["generation"], "1");
-    }
-    assert!(server.stderr.with("refused").is_empty());
-    drop(file);
-    be_of(&mut client, 2).await;
-}
-
-#[tokio::test]
-async fn p6_a_file_that_comes_in_pieces_with_pauses_is_never_loaded_before_its_end() {
-    let server = Server::with(&["echo"]).start();
-    let bytes = generation(1).bytes();
-    let path = server.plugins_folder().join("swap.wasm");
-    for end in [4, 1000, bytes.len() / 2, bytes.len() - 1] {
-        // Each piece by somebody who opens and closes it.
-        fs::write(&path, &bytes[..end]).expect("it can be written");
-        tokio::time::sleep(Duration::from_millis(300)).await;
-        assert!(server.stderr.with("loaded swap").is_empty());
-    }
-    assert!(server.stderr.with("refused").is_empty());
-    fs::write(&path, &bytes).expect("it can be written");
-    become_served(&server, "/swap").await;
-}
-
-#[tokio::test]
-async fn p6_a_file_that_stays_incomplete_is_refused_in_the_end() {
-    let server = Server::with(&["echo"]).start();
-    server.drop_in("swap.wasm", &generation(1).bytes()[..5000]);
-    server.log_line(&["refused", "swap.wasm", "is not complete"]);
-}
-
-#[tokio::test]
-async fn p6_a_deleted_plugin_goes_in_order_and_can_come_again() {
-    let server = Server::with(&["commander", "echo"]).start();
-    let mut observer = connect(server.url("/echo")).await;
-    let mut client = connect(server.url("/commander")).await;
-    client.ask(json!({ "do": "nothing" })).await;
-    server.take_out("commander.wasm");
-    assert_eq!(
-        client.expect_close().await,
-        (1001, "The plugin was removed".to_owned())
-    );
-    expect_not_served(&server, "/commander").await;
-    observer.send("there?").await;
-    assert_eq!(observer.recv_text().await, "there?");
-    server.drop_in("commander.wasm", &guest("commander"));
-    become_served(&server, "/commander").await;
-    expect_echo(&server, "/commander").await;
-}
-
-#[tokio::test]
-async fn p6_on_close_of_a_deleted_plugin_runs() {
-    let server = Server::with(&["scripted", "attach", "echo"]).start();
-    let last_words = json!([{ "do": "log", "level": "info", "text": "last words" }]);
-    let mut client = scripted(&server, json!({ "close": last_words })).await;
-    client.ask(json!({ "do": "nothing" })).await;
-    server.take_out("scripted.wasm");
-    assert_eq!(client.expect_close().await.0, 1001);
-    server.log_line(&["last words"]);
-}
-
-#[tokio::test]
 async fn p6_a_service_is_stopped_and_its_replacement_started() {
     let service = |number: &str| Mould::service(&[("tick", "20")]).set("generation", json!(number));
     let server = Server::with(&[])
@@ -367,57 +260,6 @@ async fn p6_the_old_code_says_farewell_when_the_new_one_serves_another_path() {
 }
 
 #[tokio::test]
-async fn p6_renaming_a_file_is_deleting_and_adding_it() {
-    let server = server();
-    let mut client = connect(server.url("/swap")).await;
-    let folder = server.plugins_folder();
-    fs::rename(folder.join("swap.wasm"), folder.join("other.wasm")).expect("it can be moved");
-    assert_eq!(client.expect_close().await.0, 1001);
-    become_served(&server, "/swap").await;
-    server.log_line(&["loaded other.wasm"]);
-}
-
-#[tokio::test]
-async fn p6_what_a_symlink_leads_to_counts() {
-    let elsewhere = tempfile::tempdir().expect("a temporary folder");
-    let release = |number: u32| {
-        let file = elsewhere.path().join(format!("{number}.wasm"));
-        fs::write(&file, generation(number).bytes()).expect("it can be written");
-        file
-    };
-    let server = Server::with(&[]).start();
-    let link = server.plugins_folder().join("swap.wasm");
-    symlink(release(1), &link).expect("links can be made");
-    become_served(&server, "/swap").await;
-    let mut client = connect(server.url("/swap")).await;
-    ask(&mut client, "a").await;
-    // As releases are switched: a new link is moved over the old one.
-    let new = server.plugins_folder().join(".new");
-    symlink(release(2), &new).expect("links can be made");
-    fs::rename(&new, &link).expect("it can be moved");
-    be_of(&mut client, 2).await;
-    // And what is behind the link is changed, of which no news comes from the folder.
-    fs::write(elsewhere.path().join("2.wasm"), generation(3).bytes()).expect("it can be written");
-    be_of(&mut client, 3).await;
-}
-
-#[tokio::test]
-async fn p6_a_tenants_folder_comes_and_goes() {
-    let server = Server::with(&["echo"]).start();
-    server.drop_in("acme/swap.wasm", &generation(1).bytes());
-    become_served(&server, "/acme/swap").await;
-    let mut client = connect(server.url("/acme/swap")).await;
-    ask(&mut client, "a").await;
-    fs::remove_dir_all(server.plugins_folder().join("acme")).expect("it can be removed");
-    assert_eq!(client.expect_close().await.0, 1001);
-    server.drop_in("acme/swap.wasm", &generation(2).bytes());
-    become_served(&server, "/acme/swap").await;
-    let mut client = connect(server.url("/acme/swap")).await;
-    server.drop_in("acme/swap.wasm", &generation(3).bytes());
-    be_of(&mut client, 3).await;
-}
-
-#[tokio::test]
 async fn p6_a_middleware_is_replaced_and_deleted_too() {
     let gate = |value: &str| {
         Mould::middleware("gate")
@@ -475,26 +317,6 @@ async fn p6_nobody_reaches_the_new_code_past_its_middlewares() {
 }
 
 #[tokio::test]
-async fn p6_a_path_that_becomes_free_goes_to_who_was_refused_for_it() {
-    let server = server();
-    server.drop_in("rival.wasm", &Mould::reloaded("/swap", "rival").bytes());
-    server.log_line(&["refused", "rival.wasm", "swap.wasm's already"]);
-    server.take_out("swap.wasm");
-    eventually("the rival to serve", async || {
-        let client = tulpar_tests::Connect::to(server.url("/swap"))
-            .attempt()
-            .await;
-        let mut client = client.ok()?;
-        client.send("who?").await;
-        match client.recv().await? {
-            tulpar_tests::Message::Text(text) => text.contains("rival").then_some(()),
-            _ => None,
-        }
-    })
-    .await;
-}
-
-#[tokio::test]
 async fn p6_memory_stays_where_it_is() {
     let server = server();
     let mut client = connect(server.url("/swap")).await;
@@ -518,19 +340,6 @@ async fn p6_memory_stays_where_it_is() {
 }
 
 #[tokio::test]
-async fn p6_a_touched_file_is_no_other_one() {
-    let server = server();
-    let mut client = connect(server.url("/swap")).await;
-    ask(&mut client, "a").await;
-    server.drop_in("swap.wasm", &generation(1).bytes());
-    // Something later shows that it has been looked at.
-    server.drop_in("later.wasm", &guest("echo"));
-    become_served(&server, "/echo").await;
-    assert_eq!(ask(&mut client, "b").await["seen"], 2);
-    assert!(server.stderr.with("replaced").is_empty());
-}
-
-#[tokio::test]
 async fn p6_a_swap_is_quick() {
     let server = server();
     let mut client = connect(server.url("/swap")).await;
@@ -538,17 +347,6 @@ async fn p6_a_swap_is_quick() {
     let begun = Instant::now();
     be_of(&mut client, 2).await;
     assert!(begun.elapsed() < PATIENCE / 2);
-}
-
-#[tokio::test]
-async fn p6_looking_at_a_folder_where_nothing_happens_costs_nothing() {
-    let server = server();
-    let mut client = connect(server.url("/swap")).await;
-    ask(&mut client, "a").await;
-    let before = server.processor_ms();
-    tokio::time::sleep(Duration::from_secs(3)).await;
-    let used = server.processor_ms() - before;
-    assert!(used < 300, "{used} ms in three seconds");
 }
 
 #[tokio::test]

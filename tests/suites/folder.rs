@@ -1,0 +1,181 @@
+//! Files that come, change and go while sockets are open: rule P6.
+
+use std::fs::{self, File};
+use std::io::Write;
+use std::os::unix::fs::symlink;
+use std::time::Duration;
+
+use tulpar_tests::swap::{ask, be_of, generation, server};
+use tulpar_tests::{
+    Mould, Server, become_served, connect, eventually, expect_echo, expect_not_served, guest, json,
+    scripted,
+};
+
+#[tokio::test]
+async fn p6_a_half_written_file_is_never_loaded() {
+    let server = server();
+    let mut client = connect(server.url("/swap")).await;
+    ask(&mut client, "a").await;
+    let bytes = generation(2).bytes();
+    let path = server.plugins_folder().join("swap.wasm");
+    // As `cp` and a slow network do: the same file is emptied, and its bytes come one after the other.
+    let mut file = File::create(&path).expect("it can be written");
+    for part in bytes.chunks(bytes.len() / 5 + 1) {
+        file.write_all(part).expect("it can be written");
+        file.flush().expect("it can be written");
+        // Longer than a file has to be quiet.
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        assert_eq!(ask(&mut client, "b").await["generation"], "1");
+    }
+    assert!(server.stderr.with("refused").is_empty());
+    drop(file);
+    be_of(&mut client, 2).await;
+}
+
+#[tokio::test]
+async fn p6_a_file_that_comes_in_pieces_with_pauses_is_never_loaded_before_its_end() {
+    let server = Server::with(&["echo"]).start();
+    let bytes = generation(1).bytes();
+    let path = server.plugins_folder().join("swap.wasm");
+    for end in [4, 1000, bytes.len() / 2, bytes.len() - 1] {
+        // Each piece by somebody who opens and closes it.
+        fs::write(&path, &bytes[..end]).expect("it can be written");
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        assert!(server.stderr.with("loaded swap").is_empty());
+    }
+    assert!(server.stderr.with("refused").is_empty());
+    fs::write(&path, &bytes).expect("it can be written");
+    become_served(&server, "/swap").await;
+}
+
+#[tokio::test]
+async fn p6_a_file_that_stays_incomplete_is_refused_in_the_end() {
+    let server = Server::with(&["echo"]).start();
+    server.drop_in("swap.wasm", &generation(1).bytes()[..5000]);
+    server.log_line(&["refused", "swap.wasm", "is not complete"]);
+}
+
+#[tokio::test]
+async fn p6_a_deleted_plugin_goes_in_order_and_can_come_again() {
+    let server = Server::with(&["commander", "echo"]).start();
+    let mut observer = connect(server.url("/echo")).await;
+    let mut client = connect(server.url("/commander")).await;
+    client.ask(json!({ "do": "nothing" })).await;
+    server.take_out("commander.wasm");
+    assert_eq!(
+        client.expect_close().await,
+        (1001, "The plugin was removed".to_owned())
+    );
+    expect_not_served(&server, "/commander").await;
+    observer.send("there?").await;
+    assert_eq!(observer.recv_text().await, "there?");
+    server.drop_in("commander.wasm", &guest("commander"));
+    become_served(&server, "/commander").await;
+    expect_echo(&server, "/commander").await;
+}
+
+#[tokio::test]
+async fn p6_on_close_of_a_deleted_plugin_runs() {
+    let server = Server::with(&["scripted", "attach", "echo"]).start();
+    let last_words = json!([{ "do": "log", "level": "info", "text": "last words" }]);
+    let mut client = scripted(&server, json!({ "close": last_words })).await;
+    client.ask(json!({ "do": "nothing" })).await;
+    server.take_out("scripted.wasm");
+    assert_eq!(client.expect_close().await.0, 1001);
+    server.log_line(&["last words"]);
+}
+
+#[tokio::test]
+async fn p6_renaming_a_file_is_deleting_and_adding_it() {
+    let server = server();
+    let mut client = connect(server.url("/swap")).await;
+    let folder = server.plugins_folder();
+    fs::rename(folder.join("swap.wasm"), folder.join("other.wasm")).expect("it can be moved");
+    assert_eq!(client.expect_close().await.0, 1001);
+    become_served(&server, "/swap").await;
+    server.log_line(&["loaded other.wasm"]);
+}
+
+#[tokio::test]
+async fn p6_what_a_symlink_leads_to_counts() {
+    let elsewhere = tempfile::tempdir().expect("a temporary folder");
+    let release = |number: u32| {
+        let file = elsewhere.path().join(format!("{number}.wasm"));
+        fs::write(&file, generation(number).bytes()).expect("it can be written");
+        file
+    };
+    let server = Server::with(&[]).start();
+    let link = server.plugins_folder().join("swap.wasm");
+    symlink(release(1), &link).expect("links can be made");
+    become_served(&server, "/swap").await;
+    let mut client = connect(server.url("/swap")).await;
+    ask(&mut client, "a").await;
+    // As releases are switched: a new link is moved over the old one.
+    let new = server.plugins_folder().join(".new");
+    symlink(release(2), &new).expect("links can be made");
+    fs::rename(&new, &link).expect("it can be moved");
+    be_of(&mut client, 2).await;
+    // And what is behind the link is changed, of which no news comes from the folder.
+    fs::write(elsewhere.path().join("2.wasm"), generation(3).bytes()).expect("it can be written");
+    be_of(&mut client, 3).await;
+}
+
+#[tokio::test]
+async fn p6_a_tenants_folder_comes_and_goes() {
+    let server = Server::with(&["echo"]).start();
+    server.drop_in("acme/swap.wasm", &generation(1).bytes());
+    become_served(&server, "/acme/swap").await;
+    let mut client = connect(server.url("/acme/swap")).await;
+    ask(&mut client, "a").await;
+    fs::remove_dir_all(server.plugins_folder().join("acme")).expect("it can be removed");
+    assert_eq!(client.expect_close().await.0, 1001);
+    server.drop_in("acme/swap.wasm", &generation(2).bytes());
+    become_served(&server, "/acme/swap").await;
+    let mut client = connect(server.url("/acme/swap")).await;
+    server.drop_in("acme/swap.wasm", &generation(3).bytes());
+    be_of(&mut client, 3).await;
+}
+
+#[tokio::test]
+async fn p6_a_path_that_becomes_free_goes_to_who_was_refused_for_it() {
+    let server = server();
+    server.drop_in("rival.wasm", &Mould::reloaded("/swap", "rival").bytes());
+    server.log_line(&["refused", "rival.wasm", "swap.wasm's already"]);
+    server.take_out("swap.wasm");
+    eventually("the rival to serve", async || {
+        let client = tulpar_tests::Connect::to(server.url("/swap"))
+            .attempt()
+            .await;
+        let mut client = client.ok()?;
+        client.send("who?").await;
+        match client.recv().await? {
+            tulpar_tests::Message::Text(text) => text.contains("rival").then_some(()),
+            _ => None,
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn p6_a_touched_file_is_no_other_one() {
+    let server = server();
+    let mut client = connect(server.url("/swap")).await;
+    ask(&mut client, "a").await;
+    server.drop_in("swap.wasm", &generation(1).bytes());
+    // Something later shows that it has been looked at.
+    server.drop_in("later.wasm", &guest("echo"));
+    become_served(&server, "/echo").await;
+    assert_eq!(ask(&mut client, "b").await["seen"], 2);
+    assert!(server.stderr.with("replaced").is_empty());
+}
+
+#[tokio::test]
+async fn p6_looking_at_a_folder_where_nothing_happens_costs_nothing() {
+    let server = server();
+    let mut client = connect(server.url("/swap")).await;
+    ask(&mut client, "a").await;
+    let before = server.processor_ms();
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    let used = server.processor_ms() - before;
+    assert!(used < 300, "{used} ms in three seconds");
+}
