@@ -6,6 +6,7 @@
 mod answers;
 mod bucket;
 mod layout;
+mod replies;
 mod requests;
 mod silence;
 
@@ -24,7 +25,8 @@ use tokio::time::timeout;
 pub use self::answers::{Entry, Failure, is_removal};
 pub use self::bucket::{Bucket, Contents};
 pub use self::layout::Layout;
-use self::requests::Requests;
+use self::replies::Replies;
+pub use self::replies::{Awaited, Reply};
 use crate::config::Backplane;
 
 /// How long a server that accepts a connection may take to say who it is, and how long a start waits for a connection
@@ -114,7 +116,7 @@ pub struct Nats {
     prefix: Arc<str>,
     link: watch::Receiver<Link>,
     unread: Arc<AtomicU64>,
-    requests: Arc<Requests>,
+    replies: Arc<Replies>,
 }
 
 impl Nats {
@@ -141,11 +143,10 @@ impl Nats {
                 servers.join(", ")
             ),
         };
-        let requests = Requests::listen(client.clone(), link.clone(), config.prefix.as_str());
-        let requests = requests.await.context("nothing can be asked of NATS")?;
+        let replies = Replies::listen(&client, config.prefix.as_str()).await;
         let nats = Self {
             client,
-            requests,
+            replies: replies.context("nothing can be asked of NATS")?,
             prefix: config.prefix.as_str().into(),
             link: link.clone(),
             unread,
@@ -191,12 +192,18 @@ impl Nats {
         self.unread.load(Ordering::Relaxed)
     }
 
+    /// A question that is going to be asked.
+    #[must_use]
+    pub fn await_answers(&self) -> Awaited {
+        self.replies.await_some()
+    }
+
     /// Whether JetStream is there for this account.
     ///
     /// # Errors
     /// [`Failure::NoJetStream`] when it is not; the others when that is not known.
     pub async fn has_jetstream(&self, patience: Duration) -> Result<(), Failure> {
-        bucket::has_jetstream(&self.requests, patience).await
+        bucket::has_jetstream(self, patience).await
     }
 
     /// The name of a bucket of these nodes for a kind of things, and of those for one that has a name.

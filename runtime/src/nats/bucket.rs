@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU8, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use async_nats::jetstream::stream::{Config, Info};
@@ -18,7 +18,7 @@ use serde_json::json;
 use super::Nats;
 use super::answers::{Entry, Failure, entry, entry_itself, removal, understand};
 use super::layout::Layout;
-use super::requests::{Requests, Unanswered};
+use super::requests::Unanswered;
 use super::silence::Silence;
 
 /// For how long a failure to open answers those who come next.
@@ -28,7 +28,7 @@ const EXPECTED: &str = "Nats-Expected-Last-Subject-Sequence";
 
 /// A bucket, which may not be open at the moment.
 pub struct Bucket {
-    requests: Arc<Requests>,
+    nats: Nats,
     layout: Layout,
     patience: Duration,
     stream: String,
@@ -85,7 +85,7 @@ impl Bucket {
     #[must_use]
     pub fn new(nats: &Nats, layout: Layout, patience: Duration) -> Self {
         Self {
-            requests: nats.requests.clone(),
+            nats: nats.clone(),
             patience,
             stream: format!("KV_{}", layout.name),
             prefix: format!("$KV.{}.", layout.name),
@@ -319,7 +319,7 @@ impl Bucket {
         if !self.silence().may_ask(Instant::now(), self.patience) {
             return Err(Failure::Silent(self.patience));
         }
-        let asked = self.requests.ask(subject, headers, payload, self.patience);
+        let asked = self.nats.ask(subject, headers, payload, self.patience);
         let answer = asked.await.map_err(|error| match error {
             Unanswered::CutOff => Failure::CutOff,
             Unanswered::Silent => Failure::Silent(self.patience),
@@ -349,8 +349,8 @@ impl Bucket {
 }
 
 /// Whether JetStream is there for this account.
-pub(super) async fn has_jetstream(requests: &Requests, patience: Duration) -> Result<(), Failure> {
-    let asked = requests.ask("$JS.API.INFO".into(), None, Bytes::new(), patience);
+pub(super) async fn has_jetstream(nats: &Nats, patience: Duration) -> Result<(), Failure> {
+    let asked = nats.ask("$JS.API.INFO".into(), None, Bytes::new(), patience);
     match asked.await {
         Ok(answer) => understand::<Done>(&answer).map(drop),
         Err(Unanswered::Nobody) => Err(Failure::NoJetStream),

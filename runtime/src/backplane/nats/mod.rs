@@ -16,7 +16,6 @@ pub mod pieces;
 pub mod publication;
 mod questions;
 mod reader;
-mod replies;
 mod subjects;
 mod topic;
 
@@ -36,7 +35,6 @@ use self::counters::Counters;
 use self::peers::Peers;
 use self::publication::{HEAD, Publication};
 use self::reader::Reader;
-use self::replies::{Replies, Reply};
 use self::topic::{Topic, Watch};
 use super::{
     Answer, Asking, Backplane, Leaving, NotCarried, Numbers, Published, Question, Reason,
@@ -45,7 +43,7 @@ use super::{
 use crate::config::Live;
 use crate::hub::{Audience, Frame, Namespace};
 use crate::ids::{NodeId, SocketId};
-use crate::nats::Nats;
+use crate::nats::{Nats, Reply};
 use crate::quota::Spent;
 
 /// What a message that waits to be sent takes in memory beside its bytes.
@@ -66,7 +64,6 @@ struct Joined {
     /// How long others have to answer.
     patience: Duration,
     peers: Peers,
-    replies: Arc<Replies>,
     counters: Arc<Counters>,
     /// Up to which publication it is sure that they have left.
     confirmed: AtomicU64,
@@ -93,7 +90,6 @@ impl NatsBackplane {
             queue_bytes: given.backplane.queue_bytes,
             patience: given.backplane.request(),
             peers: Peers::default(),
-            replies: Replies::new(nats.prefix(), node),
             counters: Arc::default(),
             confirmed: AtomicU64::new(0),
             reported: AtomicU64::new(0),
@@ -102,7 +98,6 @@ impl NatsBackplane {
             topics: RwLock::default(),
             waiting: Mutex::default(),
         });
-        tokio::spawn(joined.replies.clone().read(nats.clone()));
         tokio::spawn(peers::meet(joined.clone(), given.backplane.heartbeat()));
         tokio::spawn(questions::answer(joined.clone()));
         Self(joined)
@@ -160,14 +155,14 @@ impl Backplane for NatsBackplane {
         let Some(topic) = joined.topic(namespace) else {
             return Sending::Done(Err(SendFailure::Unknown));
         };
-        let mut awaited = joined.replies.await_some();
+        let mut awaited = joined.nats.await_answers();
         let subject = topic.subjects.node(socket.node());
         let reply = Some(awaited.subject());
         match joined.carry(&topic, subject, reply, Some(socket), frame) {
             Err(error) => Sending::Done(Err(error.into())),
             Ok(()) => Sending::Waiting(Box::pin(async move {
                 match timeout(joined.patience, awaited.next()).await {
-                    Ok(Reply::Answer(code)) => outcome::outcome(&code),
+                    Ok(Reply::Answer(answer)) => outcome::outcome(&answer.payload),
                     Ok(Reply::Nobody) => Err(SendFailure::Unknown),
                     Err(_) => Err(SendFailure::Silent),
                 }
@@ -325,7 +320,7 @@ impl Joined {
     /// Waits for the broker to have dealt with what was sent so far: an answer that nobody answers comes behind it.
     /// Returns whether it has come.
     async fn round_trip(&self) -> bool {
-        let mut awaited = self.replies.await_some();
+        let mut awaited = self.nats.await_answers();
         let nobody = format!("{}.nobody", self.nats.prefix());
         let asked = self.publish(nobody.into(), Some(awaited.subject()), Bytes::new());
         asked.is_ok() && timeout(self.patience, awaited.next()).await.is_ok()

@@ -9,10 +9,10 @@ use tokio::task::yield_now;
 use tokio::time::timeout;
 
 use super::super::answer::{MOST, Part};
-use super::replies::{Awaited, Reply};
 use super::{Answer, Joined, Question};
 use crate::hub::Namespace;
 use crate::ids::NodeId;
+use crate::nats::{Awaited, Reply};
 
 /// Names in one message of an answer. A room's may be 256 bytes, and twice that when it is written down.
 const NAMES: usize = 1_000;
@@ -50,7 +50,7 @@ pub(super) async fn ask(joined: &Joined, namespace: &Namespace, question: Questi
     let mut gathered = Gathered::default();
     gathered.parts.push(question.answer(namespace));
     let others = joined.peers.nodes();
-    let mut awaited = joined.replies.await_some();
+    let mut awaited = joined.nats.await_answers();
     let asked = Asked {
         tenant: namespace.tenant().map(str::to_owned),
         path: namespace.path().to_owned(),
@@ -79,7 +79,7 @@ impl Gathered {
             match awaited.next().await {
                 Reply::Nobody => self.absent += 1,
                 Reply::Answer(said) => {
-                    if let Ok(said) = serde_json::from_slice(&said) {
+                    if let Ok(said) = serde_json::from_slice(&said.payload) {
                         self.add(said);
                     }
                 }
