@@ -94,6 +94,47 @@ async fn r5_nothing_is_lost_or_repeated_while_a_node_asks_for_fewer_or_all_rooms
     nats.until_heard_by(0, &subject("r0")).await;
 }
 
+/// The same when much has come by the one subscription, and is not read yet, as the other takes over.
+#[tokio::test]
+async fn r5_a_backlog_keeps_its_order_while_a_node_asks_for_fewer_or_all_rooms() {
+    const MANY: usize = 500;
+    let Some(nats) = Nats::start() else { return };
+    let nodes = Nodes::wired(2, &nats).backplane("rooms = 8");
+    let cluster = nodes.join().await;
+    let mut members = cluster.members("/commander", "red").await;
+    let mut restless = connect(cluster[1].url("/commander")).await;
+    let [sender, member] = &mut members[..] else {
+        panic!("there are two");
+    };
+    let (mut said, mut heard) = (0, 0);
+    for what in ["subscribe", "unsubscribe"].repeat(5) {
+        cluster.wires[1].hold();
+        let commands = (0..20).map(|number| json!({ "do": what, "room": format!("r{number}") }));
+        restless.ask(commands.collect()).await;
+        // One half before the node is there again, and one while it reads the first.
+        for is_held in [true, false] {
+            for _ in 0..MANY {
+                let told = publish("red", &said.to_string());
+                sender.feed(told.to_string()).await;
+                said += 1;
+            }
+            sender.flush().await;
+            for _ in 0..if is_held { MANY } else { 0 } {
+                assert_eq!(sender.recv_json().await["answer"], 0);
+            }
+            cluster.wires[1].restore();
+        }
+        for _ in 0..MANY {
+            assert_eq!(sender.recv_json().await["answer"], 0);
+        }
+        while heard < said {
+            assert_eq!(member.recv_text().await, heard.to_string());
+            heard += 1;
+        }
+    }
+    member.expect_nothing().await;
+}
+
 #[tokio::test]
 async fn r7_a_member_that_does_not_read_delays_nobody_on_its_node() {
     const MESSAGES: usize = 200;

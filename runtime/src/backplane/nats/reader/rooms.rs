@@ -1,14 +1,16 @@
 //! What a node subscribes to for a namespace: each room that its sockets are in, or, when these are many, all rooms.
 
 use std::collections::{HashMap, HashSet};
-use std::pin::Pin;
-use std::sync::Arc;
+use std::future::Future;
+use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context, Poll};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::task::{Context, Poll, Waker};
 
 use async_nats::{Message, Subject, Subscriber};
 use futures_util::task::AtomicWaker;
-use futures_util::{Stream, stream::SelectAll};
+use futures_util::{Stream, StreamExt, stream::SelectAll};
+use tokio::task::coop::unconstrained;
 
 use super::super::Joined;
 use super::super::counters::Subscribed;
@@ -25,6 +27,10 @@ pub(super) struct Subscriptions {
     places: HashMap<Place, Vec<Handle>>,
     /// The subscription to all rooms.
     all: Option<Handle>,
+    /// The subscriptions to rooms, all or one by one, until they are replaced by the others.
+    rooms: Arc<Unread>,
+    /// Those that they have replaced.
+    replaced: Weak<Unread>,
     messages: SelectAll<Cancellable>,
 }
 
@@ -37,12 +43,20 @@ struct End {
     waker: AtomicWaker,
 }
 
-/// The messages of a subscription, until it is ended.
+/// The messages of a subscription, until it is ended and all that it has brought is read.
 struct Cancellable {
     end: Arc<End>,
     subscriber: Subscriber,
+    /// What it replaces, which is read first.
+    before: Option<Weak<Unread>>,
+    /// What others wait for, until it has been read.
+    _unread: Option<Arc<Unread>>,
     _subscribed: Subscribed,
 }
+
+/// Subscriptions that are being replaced: whoever comes after them waits until the last of them is dropped.
+#[derive(Default)]
+struct Unread(Mutex<Vec<Waker>>);
 
 impl Subscriptions {
     pub(super) fn new(joined: Arc<Joined>, topic: Arc<Topic>) -> Self {
@@ -52,6 +66,8 @@ impl Subscriptions {
             to_do: Vec::new(),
             places: HashMap::new(),
             all: None,
+            rooms: Arc::default(),
+            replaced: Weak::new(),
             messages: SelectAll::new(),
         }
     }
@@ -76,10 +92,13 @@ impl Subscriptions {
         let one_by_one = self.joined.rooms;
         let rooms = namespace.rooms_len();
         if self.all.is_none() && rooms > one_by_one {
-            self.all = self.subscribe(self.topic.subjects.all_rooms()).await;
+            self.replace_rooms();
+            let all = self.topic.subjects.all_rooms();
+            self.all = self.subscribe(all, true).await;
             self.settle().await;
             self.places.retain(|place, _| *place == Place::Whole);
         } else if self.all.is_some() && rooms <= one_by_one / 2 {
+            self.replace_rooms();
             for name in namespace.rooms() {
                 self.look_at(namespace, Place::Room(name)).await;
             }
@@ -92,6 +111,13 @@ impl Subscriptions {
                 self.look_at(namespace, place).await;
             }
         }
+    }
+
+    /// What is subscribed to from now on is read when all has been read that has come by what it replaces, which is not
+    /// ended before both come. So the order is kept.
+    fn replace_rooms(&mut self) {
+        let replaced = std::mem::take(&mut self.rooms);
+        self.replaced = Arc::downgrade(&replaced);
     }
 
     /// Waits until what was subscribed to comes. What came by older subscriptions before is there then, so that these can
@@ -112,18 +138,21 @@ impl Subscriptions {
         }
         let mut handles = Vec::new();
         for subject in self.topic.subjects.place(&place, self.joined.node) {
-            handles.extend(self.subscribe(subject).await);
+            let is_room = place != Place::Whole;
+            handles.extend(self.subscribe(subject, is_room).await);
         }
         self.places.insert(place, handles);
     }
 
     /// None when the client is gone, as at the end of the server.
-    async fn subscribe(&mut self, subject: Subject) -> Option<Handle> {
+    async fn subscribe(&mut self, subject: Subject, is_room: bool) -> Option<Handle> {
         let subscriber = self.joined.nats.client().subscribe(subject).await.ok()?;
         let end = Arc::<End>::default();
         self.messages.push(Cancellable {
             end: end.clone(),
             subscriber,
+            before: is_room.then(|| self.replaced.clone()),
+            _unread: is_room.then(|| self.rooms.clone()),
             _subscribed: self.joined.counters.subscribe(),
         });
         Some(Handle(end))
@@ -142,11 +171,34 @@ impl Stream for Cancellable {
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Message>> {
         self.end.waker.register(cx.waker());
+        if let Some(unread) = self.before.as_ref().and_then(Weak::upgrade) {
+            unread.wake_when_read(cx.waker());
+            return Poll::Pending;
+        }
+        self.before = None;
         // First, so that nothing comes between the two.
         let ended = self.end.ended.load(Ordering::Acquire);
-        match Pin::new(&mut self.subscriber).poll_next(cx) {
+        // That this task has had its share for now is no end.
+        let next = pin!(unconstrained(self.subscriber.next()));
+        match next.poll(cx) {
             Poll::Pending if ended => Poll::Ready(None),
             polled => polled,
         }
+    }
+}
+
+impl Unread {
+    fn wake_when_read(&self, waker: &Waker) {
+        let mut wakers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if !wakers.iter().any(|it| it.will_wake(waker)) {
+            wakers.push(waker.clone());
+        }
+    }
+}
+
+impl Drop for Unread {
+    fn drop(&mut self) {
+        let wakers = self.0.get_mut().unwrap_or_else(PoisonError::into_inner);
+        wakers.drain(..).for_each(Waker::wake);
     }
 }
