@@ -364,6 +364,44 @@ async fn a_broker_that_does_not_answer_makes_operations_fail_in_time() {
 }
 
 #[tokio::test]
+async fn a_user_of_nats_needs_to_be_allowed_no_more_than_this() {
+    // As in docs/cluster.md.
+    let publish = [
+        "tulpar.>",
+        "$KV.*.>",
+        "$JS.API.INFO",
+        "$JS.API.STREAM.*.*",
+        "$JS.API.STREAM.MSG.GET.*",
+        "$JS.API.DIRECT.GET.>",
+    ];
+    let subscribe = ["tulpar.>", "$KV.tulpar-leases.>"];
+    let user = format!(
+        "authorization {{ users: [{{ user: node, password: p, permissions: {{ publish: {publish:?}, subscribe: \
+         {subscribe:?} }} }}] }}"
+    );
+    let Some(nats) = Nats::with(&user) else {
+        return;
+    };
+    let backplane = "store = \"jetstream\"\nlease-ms = 1000\nuser = \"node\"\npassword = \"p\"";
+    let cluster = nodes(2, &nats)
+        .plugins(&["desk", "attach", "worker", "commander"])
+        .backplane(backplane)
+        .join()
+        .await;
+    behaves_as_a_store(&cluster).await;
+    let told = json!({ "kv-set": ["b", "k", "v"] });
+    assert_eq!(call(&cluster[0], "/acme/desk", told).await, Value::Null);
+    eventually("schedules to run", async || {
+        let name = "tulpar_service_schedules{tenant=\"@root\",plugin=\"worker\"}";
+        (cluster.metric(name) == 1).then_some(())
+    })
+    .await;
+    for node in &cluster.nodes {
+        assert_eq!(node.stderr.with("NATS refuses"), [""; 0]);
+    }
+}
+
+#[tokio::test]
 async fn without_jetstream_the_log_says_what_to_do() {
     // Only accounts that are given it have it.
     let accounts = "accounts { plain { users: [{ user: u, password: p }] } }\nno_auth_user: u";

@@ -219,13 +219,6 @@ impl Asking {
                     self.empty_since = None;
                     next = Instant::now();
                 }
-                message = heard.next() => {
-                    next = Instant::now();
-                    if !is_removal(&message?) {
-                        self.empty_since = None;
-                        next += length;
-                    }
-                }
                 () = sleep_until(next) => {
                     let begun = Moment::now();
                     let pause = match self.try_to_get().await {
@@ -234,6 +227,13 @@ impl Asking {
                         Err(_) => length / PAUSE_AFTER_FAILURE,
                     };
                     next = Instant::now() + pause;
+                }
+                message = heard.next() => {
+                    next = Instant::now();
+                    if !is_removal(&message?) {
+                        self.empty_since = None;
+                        next += length;
+                    }
                 }
             }
         }
@@ -281,8 +281,6 @@ impl Asking {
                     return End::Wanted;
                 }
                 () = sleep_until(until.instant) => return End::Lost(why),
-                // Others have tried to get it.
-                Some(_) = heard.next() => {}
                 Ok(()) = link.changed() => {
                     if *link.borrow_and_update() == Link::Up {
                         next = Instant::now();
@@ -302,6 +300,8 @@ impl Asking {
                         }
                     }
                 }
+                // Others have tried to get it.
+                Some(_) = heard.next() => {}
             }
         }
     }
