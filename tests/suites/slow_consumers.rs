@@ -1,5 +1,8 @@
 //! What becomes of a peer that reads too slowly under each policy, and what its handler hears of it: rule R7.
 
+use std::time::Duration;
+
+use tokio::time::sleep;
 use tulpar_tests::{
     Client, Frame, Opcode, Raw, Server, Value, allow_many_files, connect, eventually,
     expect_handler_error, frame, json, observer,
@@ -28,10 +31,14 @@ async fn member(server: &Server) -> (Client, Value) {
 /// The same, but nobody reads from it.
 async fn deaf(server: &Server) -> (Raw, String) {
     let mut deaf = Raw::narrow(server.address(), "/drained").await;
-    deaf.send(frame(Opcode::Text, br#"{"do":"id"}"#)).await;
-    let answer: Value = serde_json::from_slice(&deaf.frame().await.payload).expect("it is JSON");
-    let id = answer["answer"].as_str().expect("it is an id").to_owned();
+    let id = id_of(&mut deaf).await;
     (deaf, id)
+}
+
+async fn id_of(socket: &mut Raw) -> String {
+    socket.send(frame(Opcode::Text, br#"{"do":"id"}"#)).await;
+    let answer: Value = serde_json::from_slice(&socket.frame().await.payload).expect("it is JSON");
+    answer["answer"].as_str().expect("it is an id").to_owned()
 }
 
 /// The next thing that an observer hears is what is said to it now.
@@ -231,6 +238,36 @@ async fn r7_a_socket_that_is_closed_for_being_slow_is_not_drained() {
     // Before, the queue may have been full and empty again.
     while observer.recv_json().await["event"] != "close" {}
     expect_no_event(&mut observer, &mut sender).await;
+}
+
+#[tokio::test]
+async fn r7_the_operating_system_holds_no_more_for_a_slow_peer_than_it_is_given() {
+    const MESSAGE: usize = 10_000;
+    // What it takes beside that: the client's own buffers, one message in the outbox, and one of which a part is written.
+    const ELSEWHERE: usize = (256 << 10) + 2 * MESSAGE;
+    let mut before = 0;
+    for unsent in [16 << 10, 128 << 10, 1 << 20] {
+        let config = format!(
+            "[limits]\noutbox-bytes = {MESSAGE}\nunsent-bytes = {unsent}\n[sockets]\nslow-consumer = 'drop-newest'"
+        );
+        let server = Server::with(&["drained"]).config(&config).start();
+        let (mut sender, _) = member(&server).await;
+        let mut deaf = Raw::upgraded(server.address(), "/drained").await;
+        let id = id_of(&mut deaf).await;
+        let send = json!({ "do": "send", "on": id, "message": { "bytes_of": MESSAGE } });
+        let (mut taken, mut refused) = (0, 0);
+        // What is refused once may be taken again, while the operating system still moves what it has.
+        while refused < 50 {
+            match sender.ask(send.clone()).await == "done" {
+                true => (taken, refused) = (taken + MESSAGE, 0),
+                false => refused += 1,
+            }
+            sleep(Duration::from_millis(1)).await;
+        }
+        assert!(taken > before, "{taken} bytes of {unsent}");
+        assert!(taken < unsent + ELSEWHERE, "{taken} bytes of {unsent}");
+        before = taken;
+    }
 }
 
 #[tokio::test]

@@ -39,6 +39,8 @@ pub struct Limits {
     pub max_message_bytes: usize,
     /// What may wait to be written to one socket. A single message that finds the queue empty may exceed it.
     pub outbox_bytes: usize,
+    /// What the operating system may hold of a connection that it cannot send yet, on Linux. 0: as much as it likes.
+    pub unsent_bytes: u32,
     /// Rooms that one socket may be in.
     pub rooms_per_socket: usize,
     /// Rooms that may exist in one namespace.
@@ -207,6 +209,7 @@ impl Default for Limits {
             // Bun's `maxPayloadLength`.
             max_message_bytes: 16 << 20,
             outbox_bytes: 1 << 20,
+            unsent_bytes: 128 << 10,
             rooms_per_socket: 1000,
             rooms_per_namespace: 100_000,
             bulk_operations: 1000,

@@ -36,7 +36,7 @@ const ANY: i64 = i64::MAX;
 const HOUR: i64 = 3_600_000;
 const DAY: i64 = 24 * HOUR;
 
-const LIMITS: [Range; 29] = [
+const LIMITS: [Range; 30] = [
     range("max-plugin-bytes", 1, 1 << 30),
     overridable("instance-memory-bytes", 1 << 16, 1 << 32),
     range("instances", 1, 10_000),
@@ -53,6 +53,7 @@ const LIMITS: [Range; 29] = [
     overridable("host-calls", 1, 1_000_000_000),
     overridable("max-message-bytes", 1, 1 << 30),
     overridable("outbox-bytes", 1, 1 << 30),
+    range("unsent-bytes", 0, 1 << 30),
     overridable("rooms-per-socket", 0, ANY),
     overridable("rooms-per-namespace", 0, ANY),
     overridable("bulk-operations", 0, ANY),

@@ -49,9 +49,13 @@ impl Listener {
     /// See [`ListenError`].
     pub async fn bind(config: &Live) -> Result<Self, ListenError> {
         let entrance = Entrance::new(config)?;
-        let listen = config.load().listen.clone();
-        let socket = match &listen {
-            Listen::Tcp(address) => TcpListener::bind(address).await.map(Socket::Tcp),
+        let given = config.load_full();
+        let listen = &given.listen;
+        let socket = match listen {
+            Listen::Tcp(address) => TcpListener::bind(address)
+                .await
+                .and_then(|listener| hold_little(listener, given.limits.unsent_bytes))
+                .map(Socket::Tcp),
             Listen::Unix(_) if entrance.tls().is_some() => return Err(ListenError::EncryptedUnix),
             Listen::Unix(path) => Bound::new(path, MODE).await.map(Socket::Unix),
         };
@@ -100,6 +104,17 @@ impl Listener {
             entrance: self.entrance.clone(),
         })
     }
+}
+
+/// Has the operating system hold no more than that of each connection that it cannot send yet. They have it from the listener.
+#[cfg_attr(not(target_os = "linux"), expect(unused_variables))]
+fn hold_little(listener: TcpListener, unsent_bytes: u32) -> io::Result<TcpListener> {
+    // Elsewhere there is no such option, or it only says when there is room again.
+    #[cfg(target_os = "linux")]
+    if unsent_bytes > 0 {
+        socket2::SockRef::from(&listener).set_tcp_notsent_lowat(unsent_bytes)?;
+    }
+    Ok(listener)
 }
 
 impl From<TcpListener> for Listener {
