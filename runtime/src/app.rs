@@ -6,7 +6,7 @@ mod serving;
 use std::convert::Infallible;
 use std::future::Future;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::PathBuf;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -231,6 +231,8 @@ impl App {
         let stop = async |mut stopped: watch::Receiver<Option<Instant>>| {
             let _ = stopped.wait_for(Option::is_some).await;
         };
+        // They are open until all is done, so that whoever watches sees that the server is alive.
+        let mut doors = JoinSet::new();
         tokio::select! {
             biased;
             () = stop(stopped.clone()) => drop((listener, busy)),
@@ -251,7 +253,9 @@ impl App {
                     let grace = config.load().timeouts.grace();
                     sleep(grace / FOR_SERVICES).await;
                 };
-                let socket = config.load().admin.unix().map(Path::to_owned);
+                let socket = config.load().admin.unix().map(PathBuf::from);
+                doors.spawn(listen_to_operator(serving_admin.clone(), socket));
+                doors.spawn(show_page(serving_admin, page));
                 let wishes = Wishes {
                     config: &config,
                     commands: &mut commands,
@@ -261,14 +265,14 @@ impl App {
                     () = broken => {}
                     () = too_late => {}
                     () = look_after(&mut catalog, &mut serving, wishes, stop(stopped.clone())) => {}
-                    never = listen_to_operator(serving_admin.clone(), socket.as_deref()) => match never {},
-                    never = show_page(serving_admin, page) => match never {},
                     never = renew_certificate(tls) => match never {},
                     never = joined::look_after(nats, &config, &live_admin) => match never {},
                 }
             }
         }
         tracing::info!("stopping");
+        // Whoever has an order for a plugin hears so.
+        drop(commands);
         // Sockets of plugins in quarantine are to be closed too.
         for loaded in catalog.loaded() {
             loaded.plugin.lift_quarantine();
@@ -294,6 +298,7 @@ impl App {
         }
         let stopped = timeout_at(end, stops.join_all()).await;
         backplane.leave().await;
+        doors.shutdown().await;
         if drained.is_ok() && stopped.is_ok() {
             return Ended::Clean;
         }
@@ -387,9 +392,9 @@ fn sockets_of(plugins: &[Arc<Loaded>]) -> Vec<Arc<Socket>> {
 }
 
 /// Listens to the operator on the Unix socket, when there is to be one.
-async fn listen_to_operator(admin: Arc<Admin>, socket: Option<&Path>) -> Infallible {
+async fn listen_to_operator(admin: Arc<Admin>, socket: Option<PathBuf>) -> Infallible {
     if let Some(socket) = socket {
-        match Door::unix(socket).await {
+        match Door::unix(&socket).await {
             Ok(door) => match admin::serve(admin, door).await {},
             Err(error) => tracing::warn!(
                 "`tulpar plugins` does not reach this server: {}: {error}",

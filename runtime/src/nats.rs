@@ -32,8 +32,9 @@ use crate::config::Backplane;
 /// How long a server that accepts a connection may take to say who it is, and how long a start waits for a connection
 /// that is not required.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// Commands to the client that may wait until it takes them. It takes none while there is no connection.
-const COMMANDS: usize = 16 << 10;
+/// Commands to the client that may wait until it takes them: so many that it is their bytes, which are bounded for each tenant,
+/// that are too much first.
+const COMMANDS: usize = 1 << 20;
 /// Messages of one subscription that may wait until they are read.
 const UNREAD: usize = 16 << 10;
 

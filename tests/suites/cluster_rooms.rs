@@ -335,14 +335,17 @@ async fn r6_lists_of_many_are_whole() {
     const MANY: usize = 3_000;
     let Some(nats) = Nats::start() else { return };
     let config = "[limits]\ndeadline-ms = 5000\nrooms-per-socket = 10000";
-    let cluster = Nodes::of(3, &nats).config(config).join().await;
+    // What a node has to say is more than what may wait to be sent at once.
+    let nodes = Nodes::of(3, &nats).backplane("queue-bytes = 65536");
+    let cluster = nodes.config(config).join().await;
     let mut members = cluster.members("/commander", "red").await;
     let mut names = vec!["red".to_owned()];
+    let long = "x".repeat(200);
     // Some rooms are on two nodes.
     for (node, numbers) in [(1, 0..MANY), (2, MANY / 2..MANY + MANY / 2)] {
         let mut client = connect(cluster[node].url("/commander")).await;
         for some in numbers.collect::<Vec<_>>().chunks(500) {
-            let rooms: Vec<_> = some.iter().map(|n| format!("ö{n}")).collect();
+            let rooms: Vec<_> = some.iter().map(|n| format!("ö{n}{long}")).collect();
             let joins = rooms
                 .iter()
                 .map(|it| json!({ "do": "subscribe", "room": it }));

@@ -33,7 +33,7 @@ async fn v1_readiness_goes_before_anything_else_does() {
 }
 
 #[tokio::test]
-async fn v1_sockets_are_closed_in_batches() {
+async fn v1_sockets_are_closed_in_batches_and_meanwhile_the_server_is_seen_alive() {
     const CLIENTS: u32 = 20;
     const OVER: Duration = Duration::from_millis(1000);
     let mut server = Server::with(&["commander"])
@@ -53,8 +53,15 @@ async fn v1_sockets_are_closed_in_batches() {
             asked.elapsed()
         })
     });
+    let closed: Vec<_> = closed.collect();
+    // Whoever watches it sees that it is alive, and not ready.
+    eventually("the server to be unready", async || {
+        (server.admin_status("/ready") == Some(503)).then_some(())
+    })
+    .await;
+    assert_eq!(server.admin_status("/live"), Some(200));
     let mut times = Vec::new();
-    for closed in closed.collect::<Vec<_>>() {
+    for closed in closed {
         times.push(closed.await.expect("it is closed with 1001"));
     }
     times.sort();

@@ -2,7 +2,10 @@
 
 use std::fs;
 
-use tulpar_tests::{Connect, Server, Signal, call, connect, eventually, get, json};
+use tulpar_tests::swap::{ask, generation};
+use tulpar_tests::{
+    Connect, Server, Signal, become_served, call, connect, eventually, get, guest, json,
+};
 
 /// Writes the server's configuration anew, has it read, and waits until the log says one time more what has come of it.
 async fn reload_and(server: &Server, toml: &str, said: &str) {
@@ -105,4 +108,30 @@ async fn what_needs_a_restart_is_named_and_what_is_wrong_changes_nothing() {
     let mut client = connect(server.url("/echo")).await;
     client.send("x".repeat(12)).await;
     assert_eq!(client.recv_text().await, "x".repeat(12));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn s1_what_is_taken_from_a_plugin_is_gone_though_it_does_not_take_over() {
+    let unwilling = generation(1).set("reload", json!("error")).bytes();
+    let server = Server::with(&[]).file("swap.wasm", &unwilling).start();
+    let mut client = connect(server.url("/swap")).await;
+    for seen in [1, 2] {
+        assert_eq!(ask(&mut client, "a").await["seen"], seen);
+    }
+    reload(&server, "[plugin.swap.limits]\nhandles = 5").await;
+    server.log_line(&["swap.wasm begins anew with other settings, without what it had"]);
+    eventually("another instance", async || {
+        (ask(&mut client, "b").await["seen"].as_u64()? < 3).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn p1_what_was_refused_for_a_setting_is_served_when_that_is_another() {
+    let size = guest("echo").len();
+    let limit = |bytes: usize| format!("[limits]\nmax-plugin-bytes = {bytes}");
+    let server = Server::with(&["echo"]).config(&limit(size - 1)).start();
+    server.log_line(&["refused", "echo.wasm", "limits.max-plugin-bytes"]);
+    reload(&server, &limit(size)).await;
+    become_served(&server, "/echo").await;
 }

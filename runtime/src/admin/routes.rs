@@ -45,15 +45,22 @@ pub(super) async fn answer(
             )
         }
         (&Method::GET, "/metrics") => {
-            let others: [Box<dyn Collector>; 2] = [
-                Box::new(Joined(admin.backplane.numbers())),
-                Box::new(Plugins(admin.plugins())),
-            ];
-            let metrics = admin.metrics.render(admin.is_ready(), others);
-            whole(StatusCode::OK, metrics::MEDIA_TYPE, metrics)
+            aside(admin, |admin| {
+                let others: [Box<dyn Collector>; 2] = [
+                    Box::new(Joined(admin.backplane.numbers())),
+                    Box::new(Plugins(admin.plugins())),
+                ];
+                let metrics = admin.metrics.render(admin.is_ready(), others);
+                whole(StatusCode::OK, metrics::MEDIA_TYPE, metrics)
+            })
+            .await
         }
-        (&Method::GET, "/api/overview") => json(StatusCode::OK, &admin.overview()),
-        (&Method::GET, "/api/plugins") => json(StatusCode::OK, &admin.plugins()),
+        (&Method::GET, "/api/overview") => {
+            aside(admin, |admin| json(StatusCode::OK, &admin.overview())).await
+        }
+        (&Method::GET, "/api/plugins") => {
+            aside(admin, |admin| json(StatusCode::OK, &admin.plugins())).await
+        }
         (&Method::POST, "/api/plugins") => outcome(match order(body).await {
             Ok(order) => obey(admin, order).await,
             Err(refused) => Err(refused),
@@ -83,20 +90,25 @@ fn not_found() -> Answer {
     error(StatusCode::NOT_FOUND, "Not Found")
 }
 
-/// What was asked for. There may be much to look through, for which no thread that serves has to stop.
+/// What was asked for.
 async fn found<T: serde::Serialize + 'static>(
     admin: &Arc<Admin>,
     query: Query,
     find: fn(&Admin, &Query) -> Result<T, Refused>,
 ) -> Answer {
-    let admin = admin.clone();
-    let found = tokio::task::spawn_blocking(move || match find(&admin, &query) {
+    let find = move |admin: &Admin| match find(admin, &query) {
         Ok(found) => json(StatusCode::OK, &found),
         Err((status, why)) => error(status, &why),
-    });
+    };
+    aside(admin, find).await
+}
+
+/// An answer for which there may be much to look through: no thread that serves has to stop for it.
+async fn aside(admin: &Arc<Admin>, make: impl FnOnce(&Admin) -> Answer + Send + 'static) -> Answer {
+    let admin = admin.clone();
+    let made = tokio::task::spawn_blocking(move || make(&admin));
     // A panic in it has been reported.
-    found
-        .await
+    made.await
         .unwrap_or_else(|_| error(StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error"))
 }
 

@@ -4,6 +4,7 @@
 use std::fs;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -15,8 +16,7 @@ use super::Admin;
 use super::answer::{Refused, whole};
 use super::listing::Query;
 use crate::config::Live;
-use crate::plugin::catalog;
-use crate::plugin::load::Content;
+use crate::plugin::{catalog, load};
 
 /// How long a file may take to arrive.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -26,7 +26,7 @@ pub(super) struct Uploads {
     folder: PathBuf,
     config: Live,
     /// One at a time, each of which is in memory.
-    turn: Semaphore,
+    turn: Arc<Semaphore>,
 }
 
 impl Uploads {
@@ -36,7 +36,7 @@ impl Uploads {
         given.admin.uploads.then(|| Self {
             folder: given.plugins.clone(),
             config: config.clone(),
-            turn: Semaphore::new(1),
+            turn: Arc::new(Semaphore::new(1)),
         })
     }
 }
@@ -48,73 +48,44 @@ pub(super) async fn take(admin: &Admin, query: &Query, body: Incoming) -> Result
         return Err((StatusCode::FORBIDDEN, why.into()));
     };
     let place = catalog::place(&query.plugin).map_err(|why| (StatusCode::BAD_REQUEST, why))?;
-    let Ok(_turn) = uploads.turn.try_acquire() else {
+    let Ok(turn) = uploads.turn.clone().try_acquire_owned() else {
         let why = "another file is just arriving; try again in a moment";
         return Err((StatusCode::CONFLICT, why.into()));
     };
     let most = uploads.config.load().limits.max_plugin_bytes;
     let limit = usize::try_from(most).unwrap_or(usize::MAX);
     let bytes = whole(body, limit, PATIENCE).await?;
+    // What cannot be a plugin is not to take the place of one that can.
+    load::look_at(&bytes).map_err(|refusal| {
+        let why = format!("the file {refusal}");
+        (StatusCode::UNPROCESSABLE_ENTITY, why)
+    })?;
     let file = uploads.folder.join(&place);
     // Its name begins with a dot, so that the catalog leaves it alone.
     let beside = file.with_file_name(format!(".{}.uploaded", admin.about.node));
-    let written = in_background({
-        let beside = beside.clone();
-        move || write(&beside, &bytes)
+    let written = tokio::task::spawn_blocking(move || {
+        // Also when who sends it has left: then it goes on all the same.
+        let _turn = turn;
+        write(&beside, &bytes)?;
+        fs::rename(&beside, &file).inspect_err(|_| _ = fs::remove_file(&beside))
     });
-    let failed = |error: io::Error| {
+    let written = written.await.map_err(io::Error::other).flatten();
+    written.map_err(|error| {
         let why = format!("{} cannot be written: {error}", place.display());
         (StatusCode::INTERNAL_SERVER_ERROR, why)
-    };
-    let made_folder = written.await.map_err(failed)?;
-    // What cannot be a plugin is not to take the place of one that can.
-    let looked_at = Content::read(&beside, most).await;
-    let placed = in_background(move || match looked_at {
-        Ok(_) => fs::rename(&beside, &file).map_err(failed_to_move),
-        Err(refusal) => {
-            _ = fs::remove_file(&beside);
-            if made_folder {
-                // Only when it is as empty as it was made.
-                _ = file.parent().map(fs::remove_dir);
-            }
-            Err((
-                StatusCode::UNPROCESSABLE_ENTITY,
-                format!("the file {refusal}"),
-            ))
-        }
-    });
-    placed.await?;
+    })?;
     tracing::info!(plugin = %place.display(), "the operator puts a file into the plugins folder");
     Ok(())
 }
 
-fn failed_to_move(error: io::Error) -> Refused {
-    let why = format!("the file cannot be put into the plugins folder: {error}");
-    (StatusCode::INTERNAL_SERVER_ERROR, why)
-}
-
-/// Does what takes a while, elsewhere than on the threads that serve.
-async fn in_background<T: Send + 'static, E: Send + 'static>(
-    work: impl FnOnce() -> Result<T, E> + Send + 'static,
-) -> Result<T, E> {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(done) => done,
-        Err(panic) => std::panic::resume_unwind(panic.into_panic()),
-    }
-}
-
-/// Writes a file that is all there afterwards, or not at all. The folder is made when it is missing, which is returned.
-fn write(file: &Path, content: &Bytes) -> io::Result<bool> {
-    let missing = file.parent().filter(|folder| !folder.exists());
-    if let Some(folder) = missing {
+/// Writes a file that is all there afterwards, or not at all. The folder is made when it is missing.
+fn write(file: &Path, content: &Bytes) -> io::Result<()> {
+    if let Some(folder) = file.parent() {
         fs::create_dir_all(folder)?;
     }
     let written = fs::File::create(file).and_then(|mut written| {
         written.write_all(content)?;
         written.sync_all()
     });
-    if written.is_err() {
-        _ = fs::remove_file(file);
-    }
-    written.map(|()| missing.is_some())
+    written.inspect_err(|_| _ = fs::remove_file(file))
 }

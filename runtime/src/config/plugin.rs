@@ -53,6 +53,14 @@ impl Config {
         settings
     }
 
+    /// How large the messages of any plugin may be.
+    #[must_use]
+    pub fn largest_message_bytes(&self) -> usize {
+        let given = self.tenant.values().chain(self.plugin.values());
+        let own = given.filter_map(|it| it.limits.max_message_bytes);
+        own.fold(self.limits.max_message_bytes, usize::max)
+    }
+
     /// What all plugins of a tenant may use together: what `[tenant.NAME.quotas]` says, over `[quotas]`. `[quotas]` is
     /// not for the root folder, whose `tenant` is none: what is not said of it has no bound.
     #[must_use]

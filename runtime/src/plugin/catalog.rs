@@ -412,12 +412,12 @@ impl Catalog {
                         *loaded = new.clone();
                     }
                 }
-                self.try_again();
+                self.path_is_free();
                 (new, content)
             }
             Change::Removed(old) => {
                 self.loaded.retain(|loaded| !Arc::ptr_eq(loaded, &old));
-                self.try_again();
+                self.path_is_free();
                 return;
             }
         };
@@ -437,12 +437,19 @@ impl Catalog {
         }
     }
 
+    /// The settings are others: what was refused for them is looked at again.
+    pub fn reconsider(&mut self) {
+        self.try_again(Refusal::depends_on_settings);
+    }
+
     /// A file that is another's rival may have its path or name now.
-    fn try_again(&mut self) {
+    fn path_is_free(&mut self) {
+        self.try_again(|refusal| matches!(refusal, Refusal::Taken { .. }));
+    }
+
+    fn try_again(&mut self, which: impl Fn(&Refusal) -> bool) {
         for known in self.files.values_mut() {
-            if let Outcome::Refused(refusal) = &known.outcome
-                && matches!(**refusal, Refusal::Taken { .. })
-            {
+            if known.refusal().is_some_and(&which) {
                 known.outcome = Outcome::Settling;
             }
         }

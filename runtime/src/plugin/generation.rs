@@ -112,6 +112,12 @@ impl Plugin {
         taken_over
     }
 
+    /// Drops the instance for events when no call is in it, and with it what it has in memory. The next event has another one
+    /// made. Cancel-safe.
+    pub async fn forget(&self) {
+        drop(self.events.enter().await);
+    }
+
     /// Stops the service of the generation that serves and starts that of `new`. Until the turn that is returned ends, no
     /// job runs.
     async fn replace_service(&self, new: &Generation) -> Result<JobsTurn<'_>, ReplaceError> {

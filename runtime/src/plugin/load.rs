@@ -109,6 +109,15 @@ impl Refusal {
                 | Self::Compile(CompileError::NoProcess(_))
         )
     }
+
+    /// Whether it may be served when settings are others.
+    #[must_use]
+    pub fn depends_on_settings(&self) -> bool {
+        matches!(
+            self,
+            Self::TooLarge { .. } | Self::Describe(_) | Self::Replace(_)
+        )
+    }
 }
 
 /// What a file consists of.
@@ -244,12 +253,21 @@ fn read(path: &Path, limit: u64) -> Result<Vec<u8>, Refusal> {
     if content.len() as u64 > limit {
         return Err(Refusal::TooLarge { limit });
     }
+    look_at(&content)?;
+    Ok(content)
+}
+
+/// Looks whether it can be a component.
+///
+/// # Errors
+/// It cannot.
+pub fn look_at(content: &[u8]) -> Result<(), Refusal> {
     match content.get(..8) {
         _ if content.is_empty() => Err(Refusal::Empty),
         _ if content.starts_with(b"\x7fELF") => Err(Refusal::Compiled),
         // The preamble's second half is a version and a layer: 0 a module, 1 a component.
         Some([b'\0', b'a', b's', b'm', _, _, 0, 0]) => Err(Refusal::CoreModule),
-        Some([b'\0', b'a', b's', b'm', ..]) if metadata::is_complete(&content) => Ok(content),
+        Some([b'\0', b'a', b's', b'm', ..]) if metadata::is_complete(content) => Ok(()),
         Some([b'\0', b'a', b's', b'm', ..]) => Err(Refusal::Incomplete),
         None if b"\0asm".starts_with(&content[..content.len().min(4)]) => Err(Refusal::Incomplete),
         _ => Err(Refusal::NotWasm),

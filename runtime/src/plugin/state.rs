@@ -5,13 +5,17 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::io::{self, Write};
+use std::io::{self, ErrorKind::NotADirectory, ErrorKind::NotFound, Write};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
+use anyhow::Context;
 use serde::{Deserialize, Serialize};
 
 use super::load::{Content, Refusal};
+
+/// The file in the folder that says it.
+const NAME: &str = "plugins.json";
 
 /// The state, and the folder where it is kept.
 pub(super) struct State {
@@ -43,31 +47,38 @@ fn is_false(value: &bool) -> bool {
 }
 
 impl State {
-    /// What is kept in `folder`, which is made when it is missing. When it cannot be used the log says so, and nothing is
+    /// What is kept in `folder`, which is made when it is missing. When it cannot be made the log says so, and nothing is
     /// kept over a restart.
-    pub(super) fn open(folder: &Path) -> Self {
-        let read = || -> io::Result<BTreeMap<String, Kept>> {
-            fs::DirBuilder::new()
-                .recursive(true)
-                .mode(0o700)
-                .create(folder.join("files"))?;
-            match fs::read(folder.join("plugins.json")) {
-                Ok(text) => Ok(serde_json::from_slice(&text)?),
-                Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(BTreeMap::new()),
-                Err(error) => Err(error),
-            }
+    ///
+    /// # Errors
+    /// What was kept is there and cannot be read: what is disabled would be served.
+    pub(super) fn open(folder: &Path) -> anyhow::Result<Self> {
+        let made = fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(folder.join("files"));
+        if let Err(error) = made {
+            let folder = folder.display();
+            tracing::warn!("nothing is kept of plugins over a restart: {folder}: {error}");
+        }
+        let file = folder.join(NAME);
+        let read = match fs::read(&file) {
+            Ok(text) => serde_json::from_slice(&text).map_err(io::Error::from),
+            // Also where a folder should be there is something else.
+            Err(error) if matches!(error.kind(), NotFound | NotADirectory) => Ok(BTreeMap::new()),
+            Err(error) => Err(error),
         };
-        let plugins = read().unwrap_or_else(|error| {
-            tracing::warn!(
-                "what was disabled or rolled back is not known: {}: {error}",
-                folder.display()
-            );
-            BTreeMap::new()
-        });
-        Self {
+        let plugins = read.with_context(|| {
+            format!(
+                "it is not known which plugins are disabled or rolled back: {} cannot be read; mend it, or delete it to have \
+                 all of them served",
+                file.display()
+            )
+        })?;
+        Ok(Self {
             folder: folder.to_owned(),
             plugins,
-        }
+        })
     }
 
     /// What is kept of a plugin.
@@ -104,7 +115,7 @@ impl State {
     /// Writes it down first, so that nothing counts that would be gone after a restart.
     fn save(&mut self, plugins: BTreeMap<String, Kept>) -> io::Result<()> {
         let text = serde_json::to_vec_pretty(&plugins)?;
-        write(&self.folder.join("plugins.json"), &text)?;
+        write(&self.folder.join(NAME), &text)?;
         self.plugins = plugins;
         Ok(())
     }
@@ -197,14 +208,14 @@ mod tests {
     #[test]
     fn p6_what_served_before_is_kept_and_no_more() {
         let folder = tempfile::tempdir().unwrap();
-        let mut state = State::open(folder.path());
+        let mut state = State::open(folder.path()).unwrap();
         let files = || fs::read_dir(folder.path().join("files")).unwrap().count();
         let hash = |content: &[u8]| blake3::hash(content);
         for content in [b"one".as_slice(), b"two", b"two", b"three"] {
             state.served("chat", &hash(content), content, None);
         }
         assert_eq!(files(), 2);
-        let kept = State::open(folder.path()).of("chat");
+        let kept = State::open(folder.path()).unwrap().of("chat");
         assert_eq!(kept.current, Some(hash(b"three").to_string()));
         assert_eq!(kept.previous, Some(hash(b"two").to_string()));
         let previous = state.file(&kept.previous.unwrap());
@@ -216,9 +227,13 @@ mod tests {
     }
 
     #[test]
-    fn p6_a_state_that_cannot_be_read_is_none() {
+    fn p6_a_state_that_cannot_be_read_is_not_taken_for_none() {
         let folder = tempfile::tempdir().unwrap();
-        fs::write(folder.path().join("plugins.json"), "{").unwrap();
-        assert_eq!(State::open(folder.path()).of("chat"), Kept::default());
+        fs::write(folder.path().join(NAME), "{").unwrap();
+        let Err(error) = State::open(folder.path()) else {
+            panic!("it is opened");
+        };
+        assert!(format!("{error:#}").contains("plugins.json cannot be read"));
+        assert_eq!(fs::read(folder.path().join(NAME)).unwrap(), b"{");
     }
 }

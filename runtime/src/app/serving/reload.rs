@@ -8,8 +8,13 @@ use crate::service::Service;
 
 impl Serving {
     /// Has another configuration hold, as far as that is possible while the server runs. A plugin that gets something else
-    /// from it begins anew with that, with its sockets open.
-    pub(in super::super) async fn reload(&mut self, catalog: &Catalog, config: &Live, new: Config) {
+    /// from it begins anew with that, with its sockets open, and what was refused for a setting is looked at again.
+    pub(in super::super) async fn reload(
+        &mut self,
+        catalog: &mut Catalog,
+        config: &Live,
+        new: Config,
+    ) {
         match config.replace(new) {
             Ok(left) => {
                 for setting in left {
@@ -23,6 +28,7 @@ impl Serving {
                 self.begin_anew(loaded).await;
             }
         }
+        catalog.reconsider();
         self.serve(catalog);
         tracing::info!("the configuration has been read again");
     }
@@ -33,8 +39,13 @@ impl Serving {
         let lease = self.hand_over(&id.key()).await;
         match take_over(plugin, plugin.generation()).await {
             Ok(()) => tracing::info!("{id} begins anew with other settings"),
+            // It may have lost what it was given, a host perhaps, so that it does not go on as it was.
             Err(error) => {
-                tracing::warn!("{id} goes on as it was, with the settings that it had: {error}");
+                tracing::warn!(
+                    "{id} begins anew with other settings, without what it had in memory: {error}"
+                );
+                let plugin = plugin.clone();
+                tokio::spawn(async move { plugin.forget().await });
             }
         }
         if let Some(descriptor) = &loaded.service {

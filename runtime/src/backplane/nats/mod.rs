@@ -206,15 +206,12 @@ impl Backplane for NatsBackplane {
 
 impl Joined {
     fn topic(&self, namespace: &Namespace) -> Option<Arc<Topic>> {
-        let topics = self.topics.read().unwrap_or_else(PoisonError::into_inner);
-        topics.get(namespace.path())?.upgrade()
+        self.topic_of(namespace.path())
     }
 
-    /// The namespace of that path, when it is that tenant's.
-    fn namespace(&self, tenant: Option<&str>, path: &str) -> Option<Arc<Namespace>> {
+    fn topic_of(&self, path: &str) -> Option<Arc<Topic>> {
         let topics = self.topics.read().unwrap_or_else(PoisonError::into_inner);
-        let namespace = topics.get(path)?.upgrade()?.namespace.upgrade()?;
-        (namespace.tenant() == tenant).then_some(namespace)
+        topics.get(path)?.upgrade()
     }
 
     /// Sends the message in a frame to a subject, in pieces when it is too large for the broker.
@@ -239,6 +236,8 @@ impl Joined {
         let number = self.number.fetch_add(1, Ordering::Relaxed);
         let parts =
             u16::try_from(body.len().div_ceil(most).max(1)).map_err(|_| NotCarried::Full)?;
+        let each = HEAD + OVERHEAD;
+        let mut room = self.room_for(topic, body.len() + usize::from(parts) * each)?;
         for part in 0..parts {
             let begin = usize::from(part) * most;
             let publication = Publication {
@@ -253,37 +252,51 @@ impl Joined {
             let payload = publication.encode();
             // Who waits for an answer gets it for the whole.
             let reply = reply.clone().filter(|_| part + 1 == parts);
-            self.hand_over(topic, subject.clone(), reply, payload)?;
+            let room = room.split(payload.len() + OVERHEAD);
+            self.hand_over(subject.clone(), reply, payload, room)?;
         }
         Ok(())
     }
 
-    /// Hands something over that counts as waiting until the client has taken it.
-    fn hand_over(
-        &self,
-        topic: &Topic,
-        subject: Subject,
-        reply: Option<Subject>,
-        payload: Vec<u8>,
-    ) -> Result<(), NotCarried> {
-        let bytes = payload.len() + OVERHEAD;
+    /// Room for so many bytes among what waits to be sent for a tenant. What finds nothing waiting has room at any size.
+    fn room_for(&self, topic: &Topic, bytes: usize) -> Result<Room, NotCarried> {
         let before = topic.waiting.fetch_add(bytes, Ordering::Relaxed);
-        let waits = Waiting {
-            payload,
+        let room = Room {
             bytes,
             waiting: topic.waiting.clone(),
         };
-        // One that finds nothing waiting goes at any size.
-        let handed = match before > 0 && before + bytes > self.queue_bytes {
-            true => Err(NotCarried::Full),
-            false => self.publish(subject, reply, Bytes::from_owner(waits)),
+        if before > 0 && before + bytes > self.queue_bytes {
+            self.counters.lose(Reason::Full, 1);
+            return Err(NotCarried::Full);
+        }
+        Ok(room)
+    }
+
+    /// Hands something over that has its room until the client has taken it.
+    fn hand_over(
+        &self,
+        subject: Subject,
+        reply: Option<Subject>,
+        payload: Vec<u8>,
+        room: Room,
+    ) -> Result<(), NotCarried> {
+        let waits = Waiting {
+            payload,
+            _room: room,
         };
+        let handed = self.publish(subject, reply, Bytes::from_owner(waits));
         match handed {
             Ok(()) => self.counters.count_published(),
             Err(NotCarried::CutOff) => self.counters.lose(Reason::CutOff, 1),
             Err(NotCarried::Full) => self.counters.lose(Reason::Full, 1),
         }
         handed
+    }
+
+    /// Hands over what another node has asked for.
+    fn answer(&self, topic: &Topic, reply: Subject, payload: Vec<u8>) -> Result<(), NotCarried> {
+        let room = self.room_for(topic, payload.len() + OVERHEAD)?;
+        self.hand_over(reply, None, payload, room)
     }
 
     /// Hands something over to the client, if it can take it at once.
@@ -327,21 +340,38 @@ impl Joined {
     }
 }
 
-/// A payload that counts as waiting until it is dropped.
-struct Waiting {
-    payload: Vec<u8>,
+/// Bytes that count as waiting until it is dropped.
+struct Room {
     bytes: usize,
     waiting: Arc<AtomicUsize>,
+}
+
+impl Room {
+    /// Makes two of it, one of so many bytes, if there are as many.
+    fn split(&mut self, bytes: usize) -> Self {
+        let bytes = bytes.min(self.bytes);
+        self.bytes -= bytes;
+        Self {
+            bytes,
+            waiting: self.waiting.clone(),
+        }
+    }
+}
+
+impl Drop for Room {
+    fn drop(&mut self) {
+        self.waiting.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
+}
+
+/// A payload in its room.
+struct Waiting {
+    payload: Vec<u8>,
+    _room: Room,
 }
 
 impl AsRef<[u8]> for Waiting {
     fn as_ref(&self) -> &[u8] {
         &self.payload
-    }
-}
-
-impl Drop for Waiting {
-    fn drop(&mut self) {
-        self.waiting.fetch_sub(self.bytes, Ordering::Relaxed);
     }
 }

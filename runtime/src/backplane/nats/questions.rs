@@ -1,21 +1,27 @@
 //! Questions about a namespace that all nodes answer.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
 
+use async_nats::Subject;
 use bytes::Bytes;
 use futures_util::StreamExt;
 use serde::{Deserialize, Serialize};
-use tokio::task::yield_now;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use super::super::answer::{MOST, Part};
-use super::{Answer, Joined, Question};
+use super::topic::Topic;
+use super::{Answer, Joined, NotCarried, Question};
 use crate::hub::Namespace;
 use crate::ids::NodeId;
 use crate::nats::{Awaited, Reply};
+use crate::quota::Spent;
 
 /// Names in one message of an answer. A room's may be 256 bytes, and twice that when it is written down.
 const NAMES: usize = 1_000;
+/// How long an answer pauses when much of the tenant's waits to be sent.
+const PAUSE: Duration = Duration::from_millis(1);
 
 /// A question, as it is asked.
 #[derive(Serialize, Deserialize)]
@@ -32,6 +38,17 @@ struct Said {
     names: Vec<String>,
     /// Whether that was all.
     last: bool,
+}
+
+impl Said {
+    /// What a node says that does not know the namespace.
+    fn nothing() -> Self {
+        Self {
+            count: 0,
+            names: Vec::new(),
+            last: true,
+        }
+    }
 }
 
 /// What has come of a question so far.
@@ -101,12 +118,8 @@ impl Gathered {
 
 /// Answers what other nodes ask.
 pub(super) async fn answer(joined: Arc<Joined>) {
-    let Ok(mut questions) = joined
-        .nats
-        .client()
-        .subscribe(subject(&joined, joined.node))
-        .await
-    else {
+    let subject = subject(&joined, joined.node);
+    let Ok(mut questions) = joined.nats.client().subscribe(subject).await else {
         return;
     };
     while let Some(message) = questions.next().await {
@@ -114,14 +127,67 @@ pub(super) async fn answer(joined: Arc<Joined>) {
         let Ok(asked) = serde_json::from_slice::<Asked>(&message.payload) else {
             continue;
         };
-        let namespace = joined.namespace(asked.tenant.as_deref(), &asked.path);
-        let part = namespace.map(|it| asked.question.answer(&it));
-        for said in said(part.unwrap_or_default()) {
-            if let Ok(payload) = serde_json::to_vec(&said) {
-                // Who asked waits, and takes it for silence.
-                let _ = joined.publish(reply.clone(), None, Bytes::from(payload));
+        let topic = joined.topic_of(&asked.path);
+        let known = topic.and_then(|topic| Some((topic.namespace.upgrade()?, topic)));
+        match known.filter(|(namespace, _)| namespace.tenant() == asked.tenant.as_deref()) {
+            None => {
+                if let Ok(payload) = serde_json::to_vec(&Said::nothing()) {
+                    let _ = joined.publish(reply, None, Bytes::from(payload));
+                }
             }
-            yield_now().await;
+            // What is one too many is not answered, which who asked takes for silence.
+            Some((namespace, topic)) => {
+                if let Ok(place) = topic.questions.clone().try_acquire_owned() {
+                    let joined = joined.clone();
+                    tokio::spawn(async move {
+                        let answering = joined.say(&topic, &namespace, &asked.question, &reply);
+                        // Nobody waits for longer.
+                        let _ = timeout(joined.patience, answering).await;
+                        drop(place);
+                    });
+                }
+            }
+        }
+    }
+}
+
+impl Joined {
+    /// Says what this node knows of a namespace: one answer after the other, in the tenant's turns and its part of what may
+    /// wait to be sent.
+    async fn say(
+        &self,
+        topic: &Topic,
+        namespace: &Namespace,
+        question: &Question,
+        reply: &Subject,
+    ) {
+        let Ok(_answering) = topic.answering.acquire().await else {
+            return;
+        };
+        let account = namespace.account();
+        let mut all = None;
+        let work = || {
+            let part = question.answer(namespace);
+            all = Some(said(part));
+            true
+        };
+        account.in_turns(work).await;
+        for said in all.into_iter().flatten() {
+            while topic.waiting.load(Ordering::Relaxed) > self.queue_bytes / 2 {
+                sleep(PAUSE).await;
+            }
+            let mut sent = Err(NotCarried::Full);
+            let work = || {
+                if let Ok(payload) = serde_json::to_vec(&said) {
+                    sent = self.answer(topic, reply.clone(), payload);
+                }
+                true
+            };
+            account.in_turns(work).await;
+            account.charge(Spent::Deliveries, 1);
+            if sent.is_err() {
+                return;
+            }
         }
     }
 }

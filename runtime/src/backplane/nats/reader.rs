@@ -114,7 +114,7 @@ impl Reader {
         let body = match publication.parts {
             1 => publication.body,
             _ => {
-                let most = self.joined.config.load().limits.max_message_bytes;
+                let most = self.joined.config.load().largest_message_bytes();
                 match self.pieces.add(publication, most) {
                     Added::Whole(body) => body,
                     Added::Waits => return,
@@ -133,7 +133,7 @@ impl Reader {
             let sent = sent.and_then(|socket| send_here(namespace, socket, &frame));
             let answer = vec![outcome::code(sent)];
             // When it cannot be sent, who asked waits in vain, but not for long.
-            let _ = self.joined.hand_over(&self.topic, reply, None, answer);
+            let _ = self.joined.answer(&self.topic, reply, answer);
             return;
         }
         let room = self.topic.subjects.room_of(&arrived.subject);

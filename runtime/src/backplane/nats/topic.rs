@@ -5,10 +5,13 @@ use std::mem::take;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 
 use super::subjects::Subjects;
 use crate::hub::{Interest, Namespace, Place};
+
+/// Questions of other nodes about one namespace that may wait to be answered.
+const QUESTIONS: usize = 64;
 
 /// A namespace as other nodes see it.
 pub(super) struct Topic {
@@ -21,6 +24,10 @@ pub(super) struct Topic {
     toggled: Mutex<HashSet<Place>>,
     changed: Notify,
     ended: AtomicBool,
+    /// Held by the question that is being answered.
+    pub(super) answering: Semaphore,
+    /// How many more questions may be there.
+    pub(super) questions: Arc<Semaphore>,
 }
 
 /// What the namespace has of it. With it goes the namespace.
@@ -35,6 +42,8 @@ impl Topic {
             toggled: Mutex::default(),
             changed: Notify::new(),
             ended: AtomicBool::new(false),
+            answering: Semaphore::new(1),
+            questions: Arc::new(Semaphore::new(QUESTIONS)),
         }
     }
 

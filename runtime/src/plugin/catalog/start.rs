@@ -27,7 +27,7 @@ impl Catalog {
         let mut catalog = Self {
             settle: config.timeouts.settle(),
             watch: Watch::new(),
-            state: State::open(&config.state),
+            state: State::open(&config.state)?,
             files: BTreeMap::new(),
             turns: Turns::default(),
             loaded: Vec::new(),

@@ -49,6 +49,8 @@ struct Cancellable {
     subscriber: Subscriber,
     /// What it replaces, which is read first.
     before: Option<Weak<Unread>>,
+    /// Whether it waits for that.
+    waits: bool,
     /// What others wait for, until it has been read.
     _unread: Option<Arc<Unread>>,
     _subscribed: Subscribed,
@@ -152,6 +154,7 @@ impl Subscriptions {
             end: end.clone(),
             subscriber,
             before: is_room.then(|| self.replaced.clone()),
+            waits: false,
             _unread: is_room.then(|| self.rooms.clone()),
             _subscribed: self.joined.counters.subscribe(),
         });
@@ -172,7 +175,11 @@ impl Stream for Cancellable {
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Message>> {
         self.end.waker.register(cx.waker());
         if let Some(unread) = self.before.as_ref().and_then(Weak::upgrade) {
-            unread.wake_when_read(cx.waker());
+            // Once: its waker is that of its place in the one stream of all.
+            if !self.waits {
+                unread.wake_when_read(cx.waker());
+                self.waits = true;
+            }
             return Poll::Pending;
         }
         self.before = None;
@@ -190,9 +197,7 @@ impl Stream for Cancellable {
 impl Unread {
     fn wake_when_read(&self, waker: &Waker) {
         let mut wakers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if !wakers.iter().any(|it| it.will_wake(waker)) {
-            wakers.push(waker.clone());
-        }
+        wakers.push(waker.clone());
     }
 }
 
