@@ -185,7 +185,8 @@ pub enum SocketError {
     TooLarge,
     /// The peer reads too slowly: its outgoing queue is full, the message was not accepted.
     Backpressure,
-    /// A cap was reached: rooms of a socket (1,000) or of the namespace (100,000), or handles held at once.
+    /// A cap was reached: rooms of a socket (1,000), of the namespace or of the tenant (100,000); or what the tenant
+    /// may send in a second, or have waiting.
     LimitExceeded,
     /// A room name is not 1 to 256 bytes without control characters, the values are no JSON, or the payload
     /// of a ping is over 125 bytes.
@@ -198,7 +199,7 @@ impl fmt::Display for SocketError {
             Self::Closed => "the socket is closed",
             Self::TooLarge => "the message or the values are over the size limit",
             Self::Backpressure => "the peer reads too slowly, its outgoing queue is full",
-            Self::LimitExceeded => "a limit on rooms or handles was reached",
+            Self::LimitExceeded => "a limit on rooms, or on what may be sent, was reached",
             Self::InvalidArgument => "a room name, a JSON text or a ping's payload is not valid",
         })
     }

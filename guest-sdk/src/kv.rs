@@ -16,8 +16,9 @@
 //! # Ok(()) }
 //! ```
 //!
-//! Keys are 1 to 256 bytes. A value is at most 1 MiB and all of a tenant's are 64 MiB together, unless the
-//! operator says otherwise.
+//! Keys are 1 to 256 bytes, the names of buckets 1 to 128 without control characters. A value is at most 1 MiB and
+//! all of a tenant's are 64 MiB together, unless the operator says otherwise. A call for many keys names 1,000 of
+//! them at most, with 16 MiB of values together.
 
 use std::error::Error as StdError;
 use std::fmt;

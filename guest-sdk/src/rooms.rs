@@ -9,7 +9,8 @@ use crate::message::IntoMessage;
 /// room does not exist. [`Socket::publish`](crate::Socket::publish) leaves the sender out.
 ///
 /// # Errors
-/// [`TooLarge`](crate::SocketError::TooLarge), [`InvalidArgument`](crate::SocketError::InvalidArgument).
+/// [`TooLarge`](crate::SocketError::TooLarge), [`LimitExceeded`](crate::SocketError::LimitExceeded),
+/// [`InvalidArgument`](crate::SocketError::InvalidArgument).
 pub fn to(room: &str, message: impl IntoMessage) -> Result<u32> {
     let payload = message.payload()?;
     rooms::to(room, payload.borrow()).map_err(refused)
@@ -18,7 +19,7 @@ pub fn to(room: &str, message: impl IntoMessage) -> Result<u32> {
 /// Send to every socket of the namespace. Returns how many sockets of this node were addressed.
 ///
 /// # Errors
-/// [`TooLarge`](crate::SocketError::TooLarge).
+/// [`TooLarge`](crate::SocketError::TooLarge), [`LimitExceeded`](crate::SocketError::LimitExceeded).
 pub fn broadcast(message: impl IntoMessage) -> Result<u32> {
     let payload = message.payload()?;
     rooms::broadcast(payload.borrow()).map_err(refused)

@@ -66,6 +66,7 @@ impl<D> Socket<D> {
     ///
     /// # Errors
     /// [`Closed`](crate::SocketError::Closed), [`TooLarge`](crate::SocketError::TooLarge),
+    /// [`LimitExceeded`](crate::SocketError::LimitExceeded),
     /// [`Backpressure`](crate::SocketError::Backpressure) when the peer reads too slowly: the message was not accepted,
     /// and the socket is being closed with 1008 unless the operator has messages dropped instead.
     pub fn send(&self, message: impl IntoMessage) -> Result<()> {
@@ -78,6 +79,7 @@ impl<D> Socket<D> {
     ///
     /// # Errors
     /// [`Closed`](crate::SocketError::Closed), [`Backpressure`](crate::SocketError::Backpressure),
+    /// [`LimitExceeded`](crate::SocketError::LimitExceeded),
     /// [`InvalidArgument`](crate::SocketError::InvalidArgument) when the payload is too long.
     pub fn ping(&self, payload: &[u8]) -> Result<()> {
         self.handle.ping(payload).map_err(refused)
@@ -121,7 +123,7 @@ impl<D> Socket<D> {
     /// Works during `on_close` too.
     ///
     /// # Errors
-    /// [`TooLarge`](crate::SocketError::TooLarge),
+    /// [`TooLarge`](crate::SocketError::TooLarge), [`LimitExceeded`](crate::SocketError::LimitExceeded),
     /// [`InvalidArgument`](crate::SocketError::InvalidArgument).
     pub fn publish(&self, room: &str, message: impl IntoMessage) -> Result<u32> {
         let payload = message.payload()?;

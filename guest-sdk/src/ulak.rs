@@ -164,7 +164,7 @@ impl<F: Fn(&str) -> bool> Selection<F> {
 /// [`InvalidNamespace`](UlakErrorCode::InvalidNamespace),
 /// [`NamespaceNotFound`](UlakErrorCode::NamespaceNotFound),
 /// [`PermissionDenied`](UlakErrorCode::PermissionDenied), [`InvalidMessage`](UlakErrorCode::InvalidMessage),
-/// [`BroadcastFailed`](UlakErrorCode::BroadcastFailed).
+/// [`LimitExceeded`](UlakErrorCode::LimitExceeded), [`BroadcastFailed`](UlakErrorCode::BroadcastFailed).
 pub fn broadcast(namespace: &str, message: impl IntoMessage) -> Result<u32, UlakError> {
     let payload = payload(namespace, &message)?;
     Ok(host::broadcast(namespace, payload.borrow())?)

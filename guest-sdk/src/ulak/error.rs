@@ -61,13 +61,14 @@ pub enum UlakErrorCode {
     /// The message is over the size limit (16 MiB unless the operator says otherwise), or cannot be written as
     /// JSON.
     InvalidMessage,
-    /// The socket did not take the message: it is closing, or its peer reads too slowly.
+    /// The socket did not take the message: it is closing, or its peer reads too slowly; or its node does not answer.
     SendFailed,
     /// The message could not be handed to the other nodes.
     BroadcastFailed,
     /// The plugin may not address that namespace.
     PermissionDenied,
-    /// More rooms or operations in one call than there may be (1,000 unless the operator says otherwise).
+    /// More rooms or operations in one call than there may be (1,000 unless the operator says otherwise), or more than
+    /// the tenant may send in a second or have waiting.
     LimitExceeded,
 }
 

@@ -136,7 +136,7 @@ impl Builder {
     }
 
     /// Sets anything that `tulpar.toml` can: `limits.rooms-per-socket`, for instance, or, of the plugin `chat` alone,
-    /// `plugin.chat.limits.rooms-per-socket`. Its folders, where it listens and `proxy` are the test's own.
+    /// `plugin.chat.limits.rooms-per-socket`. Its folders, where it listens, `admin` and `proxy` are the test's own.
     pub fn setting(mut self, key: &str, value: impl Into<Value>) -> Self {
         let mut table = &mut self.settings;
         let mut parts = key.split('.').peekable();

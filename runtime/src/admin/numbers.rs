@@ -159,19 +159,19 @@ const FAMILIES: &[Family] = {
         }),
         (
             "received",
-            "Messages of clients in bytes",
+            "Messages of clients in bytes, without the headers of their frames",
             Some(Unit::Bytes),
             |it| of_namespace(it, Count(it.messages.received_bytes)),
         ),
         (
             "messages_sent",
-            "Messages to clients, one to many counted for each",
+            "Messages to clients, one to many counted for each, those that were dropped among them",
             None,
             |it| of_namespace(it, Count(it.messages.sent)),
         ),
         (
             "sent",
-            "Messages to clients in bytes, before they are compressed",
+            "Messages to clients in bytes, with the headers of their frames, before they are compressed",
             Some(Unit::Bytes),
             |it| of_namespace(it, Count(it.messages.sent_bytes)),
         ),

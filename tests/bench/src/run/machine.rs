@@ -29,6 +29,8 @@ pub fn facts() -> Vec<(&'static str, String)> {
     });
     let cores = cores.max(available_parallelism().map_or(1, usize::from));
     let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    // Behind the version stands what whoever built it calls it.
+    let kernel = kernel.split('-').next().unwrap_or_default();
     vec![
         (
             "date",
