@@ -129,7 +129,7 @@ impl Context {
     ///
     /// # Errors
     /// When name or value are not valid, the header belongs to the host (see [`Response::header`]), or there
-    /// are more than 64 of them.
+    /// are more than 64 of them, or more than 16 KiB together.
     pub fn set_response_header(&self, name: &str, value: impl AsRef<[u8]>) -> Result<()> {
         let added = self.handle.set_response_header(name, value.as_ref());
         added.map_err(Error::msg)

@@ -41,9 +41,14 @@ pub trait NativeHandler: Send + Sync {
     fn handle(&self, sockets: &hub::Namespace, socket: &Arc<Socket>, event: Event<'_>);
 }
 
-/// A handler failed. What it said is in the log; its peer is to be told no more than that.
+/// What its peer is to be told of a handler: no more than that it failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct HandlerFailed;
+pub enum HandlerFailed {
+    /// What it said is in the log.
+    Reported,
+    /// It has not been called, as its plugin is in quarantine.
+    Quarantined,
+}
 
 impl Namespace {
     /// The namespace that a plugin has described.
@@ -175,9 +180,16 @@ impl Namespace {
         rest.await;
     }
 
-    /// Runs on-close, whose failure matters to nobody but the log, of a socket that has been taken out.
-    pub async fn close(&self, socket: &Arc<Socket>, event: &CloseEvent) {
-        let _ = self.handle(socket, Event::Close(event)).await;
+    /// Runs on-close, whose failure matters to nobody but the log, of a socket that has been taken out. Returns false when it
+    /// has not run: the plugin is in quarantine.
+    pub async fn close(&self, socket: &Arc<Socket>, event: &CloseEvent) -> bool {
+        let closed = self.handle(socket, Event::Close(event)).await;
+        !matches!(closed, Err(HandlerFailed::Quarantined))
+    }
+
+    /// Runs on-close after the quarantine of the plugin, unless another follows: who always fails there would never be done.
+    pub async fn close_late(&self, socket: &Arc<Socket>, event: &CloseEvent) {
+        let _ = self.handle(socket, Event::CloseLate(event)).await;
     }
 
     /// Not an async function: what it is called with would be kept twice in the task of each idle connection.
@@ -213,6 +225,9 @@ impl Namespace {
         event: Event<'_>,
         error: &CallError,
     ) -> HandlerFailed {
+        if let (Event::Close(_), CallError::Quarantined) = (event, error) {
+            return HandlerFailed::Quarantined;
+        }
         let failures = plugin.report(error);
         if plugin.may_log() {
             tracing::warn!(
@@ -224,7 +239,7 @@ impl Namespace {
                 name(event)
             );
         }
-        HandlerFailed
+        HandlerFailed::Reported
     }
 
     /// A call that is traced; none when there are no traces. Boxed, as it is rare, so that it takes no room in the task of
@@ -251,6 +266,6 @@ fn name(event: Event<'_>) -> &'static str {
         Event::Open => "on-open",
         Event::Message(_) => "on-message",
         Event::Drained => "on-drain",
-        Event::Close(_) => "on-close",
+        Event::Close(_) | Event::CloseLate(_) => "on-close",
     }
 }

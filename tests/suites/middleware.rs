@@ -14,7 +14,7 @@ fn gated() -> Server {
         .file("first.wasm", &Mould::middleware("first").bytes())
         .file("second.wasm", &Mould::middleware("second").bytes())
         .file("gated.wasm", &namespace.bytes())
-        .config("[limits]\ndeadline-ms = 500")
+        .config("[limits]\ndeadline-ms = 500\nrequest-head-bytes = 65536")
         .start()
 }
 
@@ -329,6 +329,34 @@ async fn m2_at_most_64_headers_are_added() {
     let client = through(&server, add(63), json!([])).open().await;
     assert_eq!(outcomes(&client.response, "first"), json!([63]));
     assert_eq!(client.response.header("x-62"), Some("y"));
+}
+
+#[tokio::test]
+async fn m2_the_headers_of_a_response_have_a_size() {
+    let server = gated();
+    let most = (16 << 10) - "x-large".len();
+    let add = |len: usize| json!([{ "do": "header", "name": "x-large", "value": "y".repeat(len) }]);
+    let outcome = async |len: usize| {
+        let client = through(&server, json!([]), add(len)).open().await;
+        outcomes(&client.response, "second")[0].clone()
+    };
+    assert_eq!(outcome(1000).await, "done");
+    assert!(outcome(most + 1).await["error"].is_string());
+    let respond = |headers: Vec<[String; 2]>| json!([{ "do": "respond", "status": 200, "headers": headers, "body": "" }]);
+    let large = |len: usize| vec![["x-large".to_owned(), "y".repeat(len)]];
+    let many = |count: usize| (0..count).map(|n| [format!("x-{n}"), "y".to_owned()]);
+    for (headers, status) in [
+        (large(most), 200),
+        (large(most + 1), 500),
+        (many(64).collect(), 200),
+        (many(65).collect(), 500),
+    ] {
+        let count = headers.len();
+        let response = through(&server, respond(headers), json!([]))
+            .refused()
+            .await;
+        assert_eq!(response.status, status, "{count} headers");
+    }
 }
 
 #[tokio::test]

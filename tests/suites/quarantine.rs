@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use tulpar_tests::{
     Client, Connect, Mould, Server, connect, eventually, expect_echo, expect_handler_error, get,
-    guest, json,
+    guest, json, scripted,
 };
 
 const RULES: &str = "[limits]\nquarantine-failures = 3\n[timeouts]\nquarantine-ms = 1500";
@@ -132,6 +132,32 @@ async fn c6_a_middleware_in_quarantine_lets_nobody_pass() {
     let refused = Connect::to(server.url("/gated")).refused().await;
     assert_eq!(refused.status, 503);
     expect_echo(&server, "/echo").await;
+}
+
+#[tokio::test]
+async fn c6_an_on_close_that_always_fails_keeps_no_place_and_no_server() {
+    const MANY: usize = 40;
+    let mut server = Server::with(&["scripted", "attach", "echo"])
+        .config(RULES)
+        .env("TULPAR_LIMITS_CONNECTIONS_PER_ADDRESS", &MANY.to_string())
+        .start();
+    let mut clients = Vec::new();
+    for _ in 0..MANY {
+        let close = json!({ "close": [{ "do": "panic", "text": "boom" }] });
+        clients.push(scripted(&server, close).await);
+    }
+    drop(clients);
+    server.log_line(&["in quarantine", "scripted.wasm"]);
+    // As many come again at once, though on-close of most of the others has still to run.
+    let mut others = Vec::new();
+    for _ in 0..MANY {
+        let other = eventually("a place", async || {
+            Connect::to(server.url("/echo")).attempt().await.ok()
+        });
+        others.push(other.await);
+    }
+    server.signal(tulpar_tests::Signal::TERM);
+    assert!(server.wait_exit(tulpar_tests::PATIENCE).success());
 }
 
 #[tokio::test]

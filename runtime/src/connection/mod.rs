@@ -81,14 +81,20 @@ impl Settings {
     }
 }
 
+/// What counts a connection for as long as it is there.
+pub trait Held {
+    /// Lets go of it, but for what is returned: that the server is not done with it yet.
+    fn release(self) -> impl Sized;
+}
+
 /// Serves an upgraded connection to its end. `received` is what came behind the request; `wire` is where the socket's
-/// frames go; `held` is let go at the end.
+/// frames go; `held` is released at its end.
 ///
 /// Not cancel-safe: on-close would not run.
 ///
 /// Each idle connection costs as much memory as the future has at its largest. So it is not an async function, which
 /// would keep its arguments beside what becomes of them.
-pub fn serve<H>(
+pub fn serve<H: Held>(
     read: ReadHalf,
     received: Vec<u8>,
     wire: Arc<WriteHalf>,
@@ -145,11 +151,12 @@ pub fn serve<H>(
             let _ = Box::pin(timeout(close_timeout, reader.discard())).await;
         }
         drop(reader);
+        let rest = held.release();
         if let Some(event) = &unheard {
             // Boxed, as it is rare.
-            Box::pin(namespace.close(&socket, event)).await;
+            Box::pin(namespace.close_late(&socket, event)).await;
         }
-        drop(held);
+        drop(rest);
     }
 }
 
@@ -184,11 +191,7 @@ impl Conversation<'_> {
         self.socket.outbox().close(Frame::close(None, ""));
         self.namespace.leave(self.socket).await;
         self.say_what_was_dropped();
-        if self.namespace.quarantined().is_some() {
-            return Some(event);
-        }
-        self.namespace.close(self.socket, &event).await;
-        None
+        (!self.namespace.close(self.socket, &event).await).then_some(event)
     }
 
     /// Opens the socket and handles its messages until it ends, and says how it ended.
@@ -375,6 +378,19 @@ mod tests {
     use super::*;
     use crate::quota::Hold;
 
+    /// As large as what the handshake has it hold.
+    struct Holds {
+        _connection: Arc<()>,
+        _counted: Option<Box<()>>,
+        _open: Hold,
+    }
+
+    impl Held for Holds {
+        fn release(self) -> impl Sized {
+            self._connection.clone()
+        }
+    }
+
     /// The size of the future that such a function returns.
     fn size_of_future<A, B, C, D, E, F, G, H>(_: impl Fn(A, B, C, D, E, F, G) -> H) -> usize {
         size_of::<H>()
@@ -383,8 +399,7 @@ mod tests {
     /// Tokio adds 104 bytes and has each task begin at a multiple of 128: what is one byte larger takes 128 more.
     #[test]
     fn a_connections_task_takes_one_and_a_half_kibibytes() {
-        // What the handshake has it hold.
-        let size = size_of_future(serve::<(Arc<()>, Option<Box<()>>, Hold)>);
+        let size = size_of_future(serve::<Holds>);
         assert!(size + 104 <= 1536, "{size} bytes");
     }
 }

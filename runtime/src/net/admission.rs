@@ -62,7 +62,7 @@ pub(super) enum Reason {
 /// What a connection holds as long as it lasts, as a socket too.
 pub(super) struct Held {
     /// A server that stops waits for it.
-    pub(super) _busy: Busy,
+    pub(super) busy: Busy,
     pub(super) _place: Place,
     /// For one that has come by a proxy which said whose it is.
     pub(super) _counted: Option<Counted>,

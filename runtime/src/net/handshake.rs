@@ -10,6 +10,7 @@ use hyper_util::rt::TokioIo;
 use tokio::time::timeout;
 
 use super::Server;
+use super::admission::{Counted, Held};
 use super::dispatch::Caller;
 use super::respond::{self, Answer};
 use crate::config::{Compression, SlowConsumer};
@@ -19,7 +20,7 @@ use crate::hub::{Compressor, Socket};
 use crate::ids::SocketId;
 use crate::metrics::Refusal;
 use crate::namespace::Namespace;
-use crate::quota::Held;
+use crate::quota::{self, Hold};
 use crate::transport::Transport;
 
 /// Whether a request asks for a WebSocket.
@@ -45,7 +46,7 @@ pub(super) fn upgrade(
     };
     let counted = counted.map_err(|reason| Box::new(respond::refusal(reason)))?;
     let account = namespace.sockets().account();
-    let Some(open) = account.hold(Held::Connections, 1) else {
+    let Some(open) = account.hold(quota::Held::Connections, 1) else {
         server.metrics.refused(Refusal::Quota);
         return Err(Box::new(respond::unavailable(respond::SOON)));
     };
@@ -77,8 +78,12 @@ pub(super) fn upgrade(
     let patience = config.timeouts.handshake();
     let namespace = namespace.clone();
     tokio::spawn(async move {
-        // Boxed, as it is rare.
-        let held = (caller.held, counted.map(Box::new), open);
+        let held = Holds {
+            connection: caller.held,
+            // Boxed, as it is rare.
+            _counted: counted.map(Box::new),
+            _open: open,
+        };
         let Some((transport, received)) = transport_of(upgraded).await else {
             tracing::debug!(conn = %id, "the client left during the handshake");
             return;
@@ -97,6 +102,19 @@ pub(super) fn upgrade(
         ));
     });
     Ok(answer)
+}
+
+/// What a socket holds as long as it lasts.
+struct Holds {
+    connection: Arc<Held>,
+    _counted: Option<Box<Counted>>,
+    _open: Hold,
+}
+
+impl connection::Held for Holds {
+    fn release(self) -> impl Sized {
+        self.connection.busy.clone()
+    }
 }
 
 /// What namespace and client agree on about compressing messages, which the answer says; none when one of them does not

@@ -113,7 +113,7 @@ async fn serve(
         }
     };
     let held = Arc::new(Held {
-        _busy: busy,
+        busy,
         _place: place,
         _counted: counted,
     });

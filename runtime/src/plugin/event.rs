@@ -4,7 +4,7 @@ use std::pin::pin;
 use std::sync::Arc;
 
 use super::bindings::tulpar::plugin::types;
-use super::instance::{Entry, Guest, Instance};
+use super::instance::{Entry, Guest, Instance, Quarantines};
 use super::tally::Call;
 use super::{CallError, Plugin};
 use crate::hub::Socket;
@@ -19,8 +19,10 @@ pub enum Event<'a> {
     Message(Message<'a>),
     /// All has been written of what waited for a slow peer.
     Drained,
-    /// It has closed.
+    /// It has closed. Who waits for on-close finds out at once that the plugin is in quarantine.
     Close(&'a CloseEvent),
+    /// The same, once nobody waits any more. When one quarantine leads to the next, its on-close does not run.
+    CloseLate(&'a CloseEvent),
 }
 
 impl Plugin {
@@ -37,7 +39,12 @@ impl Plugin {
     /// # Errors
     /// The handler returned an error, trapped or took too long.
     pub async fn handle(&self, socket: &Arc<Socket>, event: Event<'_>) -> Result<(), CallError> {
-        let mut entry = Entry::new(self, &self.events, self.event_deadline()).await?;
+        let quarantines = match event {
+            Event::Close(_) => Quarantines::None,
+            Event::CloseLate(_) => Quarantines::One,
+            _ => Quarantines::All,
+        };
+        let mut entry = Entry::new(self, &self.events, self.event_deadline(), quarantines).await?;
         let Instance {
             store,
             clock,
@@ -80,7 +87,7 @@ impl Plugin {
                 // Another generation has come meanwhile, which does not want to know.
                 None => Ok(Ok(Ok(()))),
             },
-            Event::Close(event) => {
+            Event::Close(event) | Event::CloseLate(event) => {
                 let event = types::CloseEvent {
                     code: event.code,
                     reason: &event.reason,

@@ -102,6 +102,17 @@ impl Instance {
     }
 }
 
+/// How many quarantines of its plugin a call waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Quarantines {
+    /// As many as there are.
+    All,
+    /// The one that there is, and not for the next.
+    One,
+    /// None.
+    None,
+}
+
 /// A call into a plugin's instance.
 ///
 /// The instance is taken out of its place while it runs and put back only by [`Entry::leave`]. So when it traps,
@@ -113,15 +124,24 @@ pub(super) struct Entry<'a> {
 }
 
 impl<'a> Entry<'a> {
-    /// Waits for the end of the plugin's quarantine and for the instance in its `place` to be free, makes one when there is none, and arms its deadline.
+    /// Waits for the instance in its `place` to be free, makes one when there is none, and arms its deadline. Before, it waits
+    /// for the end of the plugin's quarantine, and when another has begun meanwhile, again: so many times at most.
     pub(super) async fn new(
         plugin: &Plugin,
         place: &'a Place<Box<Instance>>,
         deadline: Deadline,
+        quarantines: Quarantines,
     ) -> Result<Self, CallError> {
         plugin.hold_back().await;
+        let mut waited = false;
         let (turn, instance) = loop {
             if plugin.quarantined().is_some() {
+                match quarantines {
+                    Quarantines::All => {}
+                    Quarantines::One if !waited => {}
+                    _ => return Err(CallError::Quarantined),
+                }
+                waited = true;
                 // Boxed, as below.
                 Box::pin(plugin.quarantine.over()).await;
             }

@@ -189,6 +189,9 @@ pub enum CallError {
     /// The guest trapped. Its instance is gone.
     #[error("the guest trapped: {}", trap(.0))]
     Trap(Arc<wasmtime::Error>),
+    /// It has failed too often, and is left alone.
+    #[error("the plugin is in quarantine")]
+    Quarantined,
     /// There is no room for what the call needs: for its tenant, for itself, or in the whole server.
     #[error("there are as many {0} as there may be")]
     Quota(&'static str),

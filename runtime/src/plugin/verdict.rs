@@ -2,15 +2,17 @@
 
 use std::pin::pin;
 
+use bytes::Bytes;
 use hyper::http::{HeaderMap, StatusCode};
 use wasmtime::component::Resource;
 
 use super::bindings::exports::tulpar::plugin::middleware_handler;
 use super::bindings::tulpar::plugin::types;
-use super::host::{self, ContextHandle, RequestContext};
-use super::instance::{Entry, Guest, Instance};
+use super::host::{ContextHandle, RequestContext, ResponseHeaders};
+use super::instance::{Entry, Guest, Instance, Quarantines};
 use super::tally::Call;
 use super::{CallError, Plugin};
+use crate::quota::{Account, Held, Hold};
 
 /// The largest body of a middleware's response, in bytes.
 const MAX_RESPONSE_BODY: usize = 1 << 20;
@@ -27,7 +29,7 @@ pub enum Verdict {
         /// None of the host's own.
         headers: HeaderMap,
         /// The body.
-        body: Vec<u8>,
+        body: Bytes,
     },
 }
 
@@ -42,7 +44,8 @@ impl Plugin {
         &self,
         request: Box<RequestContext>,
     ) -> Result<(Verdict, Box<RequestContext>), CallError> {
-        let mut entry = Entry::new(self, &self.events, self.event_deadline()).await?;
+        let mut entry =
+            Entry::new(self, &self.events, self.event_deadline(), Quarantines::All).await?;
         let Instance {
             store,
             clock,
@@ -62,12 +65,12 @@ impl Plugin {
         let request = store.data_mut().request.take();
         let verdict = entry.leave(outcome)?.map_err(CallError::handler)?;
         let request = request.ok_or(CallError::NotExported("the request's context"))?;
-        Ok((check(verdict)?, request))
+        Ok((check(verdict, &self.account)?, request))
     }
 }
 
 /// Makes a response of what a middleware says is one.
-fn check(verdict: middleware_handler::Verdict) -> Result<Verdict, CallError> {
+fn check(verdict: middleware_handler::Verdict, account: &Account) -> Result<Verdict, CallError> {
     let response = match verdict {
         middleware_handler::Verdict::Next => return Ok(Verdict::Next),
         middleware_handler::Verdict::Respond(response) => response,
@@ -83,16 +86,30 @@ fn check(verdict: middleware_handler::Verdict) -> Result<Verdict, CallError> {
             "the body is over {MAX_RESPONSE_BODY} bytes"
         )));
     }
-    let mut headers = HeaderMap::new();
+    let mut headers = ResponseHeaders::default();
     for types::Header { name, value } in response.headers {
-        let (name, value) = host::response_header(&name, &value).map_err(CallError::Answer)?;
-        headers
-            .try_append(name, value)
-            .map_err(|_| CallError::Answer("there are too many headers".into()))?;
+        headers.add(&name, &value).map_err(CallError::Answer)?;
     }
+    let waits = account.hold(Held::Queued, response.body.len() as u64);
+    let waits = waits.ok_or(CallError::Quota("bytes waiting (quotas.queued-bytes)"))?;
     Ok(Verdict::Respond {
         status,
-        headers,
-        body: response.body,
+        headers: headers.into(),
+        body: Bytes::from_owner(Body {
+            bytes: response.body,
+            _waits: waits,
+        }),
     })
+}
+
+/// The body of a response, which counts as what waits for clients until it is dropped.
+struct Body {
+    bytes: Vec<u8>,
+    _waits: Hold,
+}
+
+impl AsRef<[u8]> for Body {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
 }

@@ -13,8 +13,10 @@ use wasmtime::{Result, format_err};
 use super::super::bindings::tulpar::plugin::http::{Header, Host, HostContext};
 use super::{HostState, MAX_VALUES, checked_json_in_words};
 
-/// The most headers that a chain of middlewares may add to a response.
+/// The most headers that a chain of middlewares may add to a response, and that one of them may respond with.
 const MAX_RESPONSE_HEADERS: usize = 64;
+/// The most bytes of these, names and values together.
+const MAX_RESPONSE_HEADER_BYTES: usize = 16 << 10;
 
 /// What a guest's handle to the context stands for: the one request of the call.
 pub struct ContextHandle;
@@ -28,7 +30,14 @@ pub struct RequestContext {
     remote: IpAddr,
     value: Option<Arc<str>>,
     notes: HashMap<String, Arc<str>>,
-    response_headers: HeaderMap,
+    response_headers: ResponseHeaders,
+}
+
+/// Headers of a response, of which there are not too many.
+#[derive(Debug, Default)]
+pub struct ResponseHeaders {
+    headers: HeaderMap,
+    bytes: usize,
 }
 
 impl RequestContext {
@@ -42,14 +51,14 @@ impl RequestContext {
             remote,
             value: None,
             notes: HashMap::new(),
-            response_headers: HeaderMap::new(),
+            response_headers: ResponseHeaders::default(),
         }
     }
 
     /// What was attached to the connection, and the headers to add to the response.
     #[must_use]
     pub fn into_parts(self) -> (Option<Arc<str>>, HeaderMap) {
-        (self.value, self.response_headers)
+        (self.value, self.response_headers.into())
     }
 }
 
@@ -155,7 +164,7 @@ impl HostContext for HostState {
         name: String,
         value: Vec<u8>,
     ) -> Result<Result<(), String>> {
-        Ok(self.request()?.add_response_header(&name, &value))
+        Ok(self.request()?.response_headers.add(&name, &value))
     }
 
     fn drop(&mut self, _: Resource<ContextHandle>) -> Result<()> {
@@ -177,21 +186,40 @@ impl RequestContext {
         self.notes.insert(key, json);
         Ok(())
     }
+}
 
-    fn add_response_header(&mut self, name: &str, value: &[u8]) -> std::result::Result<(), String> {
-        let (name, value) = response_header(name, value)?;
-        if self.response_headers.len() >= MAX_RESPONSE_HEADERS {
+impl ResponseHeaders {
+    /// One more.
+    ///
+    /// # Errors
+    /// It is none that a plugin may put into a response, or one too many.
+    pub fn add(&mut self, name: &str, value: &[u8]) -> std::result::Result<(), String> {
+        let bytes = self.bytes + name.len() + value.len();
+        if bytes > MAX_RESPONSE_HEADER_BYTES {
             return Err(format!(
-                "there are {MAX_RESPONSE_HEADERS} added response headers, the most there may be"
+                "the headers of the response are over {MAX_RESPONSE_HEADER_BYTES} bytes together"
             ));
         }
-        self.response_headers.append(name, value);
+        let (name, value) = response_header(name, value)?;
+        if self.headers.len() >= MAX_RESPONSE_HEADERS {
+            return Err(format!(
+                "there are {MAX_RESPONSE_HEADERS} headers of the response, the most there may be"
+            ));
+        }
+        self.headers.append(name, value);
+        self.bytes = bytes;
         Ok(())
     }
 }
 
+impl From<ResponseHeaders> for HeaderMap {
+    fn from(headers: ResponseHeaders) -> Self {
+        headers.headers
+    }
+}
+
 /// A header that a plugin may put into a response.
-pub(in crate::plugin) fn response_header(
+fn response_header(
     name: &str,
     value: &[u8],
 ) -> std::result::Result<(HeaderName, HeaderValue), String> {

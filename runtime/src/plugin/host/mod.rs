@@ -20,8 +20,7 @@ use std::sync::Arc;
 use wasmtime_wasi::{ResourceTable, WasiCtx, WasiCtxView, WasiView};
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
-pub(super) use self::http::response_header;
-pub use self::http::{ContextHandle, RequestContext};
+pub use self::http::{ContextHandle, RequestContext, ResponseHeaders};
 pub use self::keyvalue::BucketHandle;
 use self::keyvalue::Buckets;
 use self::outgoing::Outgoing;

@@ -38,7 +38,7 @@ impl NativeHandler for Room {
         match event {
             Event::Open => _ = sockets.join(socket, "room"),
             Event::Message(message) => _ = sockets.deliver(room, &Frame::message(message)),
-            Event::Drained | Event::Close(_) => {}
+            Event::Drained | Event::Close(_) | Event::CloseLate(_) => {}
         }
     }
 }
