@@ -74,9 +74,7 @@ pub enum Refusal {
     #[error("{0}")]
     Replace(#[from] ReplaceError),
     /// It was rolled back, and what it was before is not there any more.
-    #[error(
-        "was rolled back, and what it was before cannot be read; replace it, or roll it forward"
-    )]
+    #[error("was rolled back, and what it was before cannot be read; replace it")]
     NotKept,
     /// It ends too early: more of it may still come.
     #[error("is not complete: it ends within a section")]

@@ -2,6 +2,7 @@
 //! `burst NAME` does so for as long as a call may take. The rows `flood NAME` are all served by it; `IMPORTS` is their
 //! table.
 
+use tulpar::cluster;
 use tulpar::prelude::*;
 use tulpar::ulak::Operation;
 use tulpar_hostile_guests::{burst, tell};
@@ -62,6 +63,15 @@ struct Flood<'a> {
     kilobyte: Vec<u8>,
 }
 
+impl Flood<'_> {
+    /// Before the first call, as many rooms as there may be, with names as long as they may be.
+    fn join_many(&self, number: u64) {
+        if number == 0 {
+            (0..1000).for_each(|room| drop(self.ws.subscribe(&format!("{room:0>256}"))));
+        }
+    }
+}
+
 type Call = fn(&Flood<'_>, u64) -> Result<()>;
 
 /// Every function of the contract that a namespace can call, and those of WASI that cost the host something.
@@ -111,9 +121,7 @@ const IMPORTS: &[(&str, Call)] = &[
     ("sockets.ids", |_, _| done(sockets::ids())),
     ("sockets.count", |_, _| done(sockets::count())),
     ("rooms.names", |flood, number| {
-        if number == 0 {
-            (0..1000).for_each(|room| drop(flood.ws.subscribe(&format!("{room:0>256}"))));
-        }
+        flood.join_many(number);
         done(rooms::names())
     }),
     ("rooms.members", |_, _| done(rooms::members("room"))),
@@ -146,6 +154,18 @@ const IMPORTS: &[(&str, Call)] = &[
     ("ulak.namespaces", |_, _| done(ulak::namespaces())),
     ("ulak.has-namespace", |_, _| done(ulak::has_namespace(OWN))),
     ("ulak.socket-count", |_, _| done(ulak::socket_count(OWN)?)),
+    ("cluster.socket-count", |_, _| done(cluster::socket_count())),
+    ("cluster.socket-ids", |_, _| done(cluster::socket_ids())),
+    ("cluster.room-names", |flood, number| {
+        flood.join_many(number);
+        done(cluster::room_names())
+    }),
+    ("cluster.room-count", |_, _| {
+        done(cluster::room_count("room"))
+    }),
+    ("cluster.room-members", |_, _| {
+        done(cluster::room_members("room"))
+    }),
     ("log", |_, _| {
         log::info("flood");
         Ok(())

@@ -6,7 +6,7 @@ use crate::row::Row;
 
 /// Each function of the contract that a namespace can call, and those of WASI that cost the host something. The guest
 /// `import-flood` has the same table.
-const IMPORTS: [&str; 46] = [
+const IMPORTS: [&str; 51] = [
     "socket.id",
     "socket.remote-address",
     "socket.values",
@@ -38,6 +38,11 @@ const IMPORTS: [&str; 46] = [
     "ulak.namespaces",
     "ulak.has-namespace",
     "ulak.socket-count",
+    "cluster.socket-count",
+    "cluster.socket-ids",
+    "cluster.room-names",
+    "cluster.room-count",
+    "cluster.room-members",
     "log",
     "stdout",
     "config.get",
