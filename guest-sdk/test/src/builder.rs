@@ -192,6 +192,10 @@ impl Builder {
                 StartError(format!("{} cannot be read: {error}", plugin.file.display()))
             })?;
             world.put(&plugin.key(), &content)?;
+            world
+                .consists_of
+                .borrow_mut()
+                .insert(plugin.key(), content);
         }
         world.start()?;
         Ok(Server::new(world))

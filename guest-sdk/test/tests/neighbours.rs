@@ -145,6 +145,33 @@ fn a_plugin_that_comes_to_serve_another_path_closes_its_sockets() {
     assert_eq!(ada.received(), ["hi"]);
 }
 
+#[test]
+fn what_comes_of_a_file_is_not_what_came_of_the_one_before() {
+    let folder = tempfile::tempdir().unwrap();
+    let no_plugin = folder.path().join("none.wasm");
+    std::fs::write(&no_plugin, "no WebAssembly").unwrap();
+    let built = tulpar_test_folder().join("wasm32-wasip2/release/examples/commander.wasm");
+    let server = commander().start();
+    let ada = server.open("/commander");
+    assert_eq!(told(&ada, json!({ "do": "seen" })), 2);
+    let refused = || {
+        let refused = server.replace("commander", &no_plugin);
+        assert_eq!(refused, Err("is not WebAssembly".into()));
+    };
+
+    // The same bytes once more, and those that serve all the while.
+    refused();
+    refused();
+    server.replace("commander", &built).unwrap();
+    assert_eq!(told(&ada, json!({ "do": "seen" })), 3);
+
+    // It is replaced by itself, not by what was refused, and has been when `reload` returns.
+    refused();
+    server.reload("commander").unwrap();
+    assert_eq!(told(&ada, json!({ "do": "seen" })), 1);
+    assert_eq!(told(&ada, json!({ "do": "seen" })), 2);
+}
+
 /// Where plugins are built in this workspace.
 fn tulpar_test_folder() -> std::path::PathBuf {
     std::env::var_os("TULPAR_TEST_TARGET_DIR")
