@@ -117,8 +117,8 @@ impl Builder {
     }
 
     /// Lets the plugin that was named last send requests to a host, and answers these. The name is as in `hosts` in
-    /// `tulpar.toml`, with a port where it is not the usual one. Requests to other hosts are refused, as on a server that
-    /// does not grant them. Nothing ever leaves the machine.
+    /// `tulpar.toml`, with a port where it is not the usual one. Of several names that fit, the last one's answer holds.
+    /// Requests to other hosts are refused, as on a server that does not grant them. Nothing ever leaves the machine.
     pub fn host(
         mut self,
         name: &str,

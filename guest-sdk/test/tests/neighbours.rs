@@ -113,6 +113,19 @@ fn other_hosts_are_what_the_test_makes_of_them() {
 }
 
 #[test]
+fn a_host_answers_to_whatever_its_grant_allows() {
+    let server = desk()
+        .host("*.example.com", |_| Response::new(201))
+        .host("API.example.org:443", |_| Response::new(202))
+        .start();
+    let status = |url: &str| call(&server, json!({ "fetch": url }))["status"].clone();
+    assert_eq!(status("https://a.b.example.com/"), 201);
+    assert_eq!(status("https://A.Example.com:443/"), 201);
+    assert_eq!(status("https://api.example.org/"), 202);
+    assert_eq!(status("https://example.com/"), Value::Null);
+}
+
+#[test]
 fn a_new_version_takes_over_the_sockets_and_not_the_memory() {
     let server = commander().start();
     let ada = server.open("/commander");
