@@ -253,7 +253,10 @@ impl Server {
             panic!("{} cannot be read", file.display());
         };
         // Where another file is refused, this one is put back.
-        let refused = self.world.info(plugin).is_some_and(|it| it.refusal.is_some());
+        let refused = self
+            .world
+            .info(plugin)
+            .is_some_and(|it| it.refusal.is_some());
         let same = self.content(plugin) == content && !refused;
         assert!(!same, "{plugin} consists of that already");
         self.replace_content(plugin, content)

@@ -177,6 +177,10 @@ impl World {
         default(&mut table, "timeouts", "start-ms", HOUR)?;
         default(&mut table, "timeouts", "settle-ms", 1)?;
         let cache = compile::target_folder().map_err(StartError)?.join("cache");
+        // Each connection says by the header of a proxy where it is from.
+        let mut proxy = Table::new();
+        proxy.insert("trusted".into(), vec!["127.0.0.1"].into());
+        proxy.insert("protocol".into(), true.into());
         for (key, value) in [
             (
                 "listen",
@@ -194,14 +198,15 @@ impl World {
                 "admin",
                 Table::from_iter([("socket".to_owned(), "".into())]).into(),
             ),
+            ("proxy", proxy.into()),
         ] {
-            table.insert(key.into(), value);
+            if table.insert(key.into(), value).is_some() {
+                return Err(StartError(format!(
+                    "the setting `{key}` is the test's own, as are all that say where the server listens, where its folders \
+                     are, what is before it and who administers it"
+                )));
+            }
         }
-        // Each connection says by the header of a proxy where it is from.
-        let mut proxy = Table::new();
-        proxy.insert("trusted".into(), vec!["127.0.0.1"].into());
-        proxy.insert("protocol".into(), true.into());
-        table.insert("proxy".into(), proxy.into());
         let file = folder.join("tulpar.toml");
         fs::write(&file, table.to_string()).map_err(broken)?;
         Config::load(Some(&file), []).map_err(|error| {
