@@ -146,7 +146,8 @@ pub use ulak::{Ulak, UlakError, UlakErrorCode, ulak};
 /// A method with `#[get]`, `#[post]`, `#[put]`, `#[patch]` or `#[delete]` is a handler; one with several of them
 /// answers several routes, and one with none is a method like any other. The path in the parentheses is relative to
 /// the controller's: nothing or `/` for the controller itself, `{name}` for any one segment that is not empty, and at
-/// the end `{*rest}` for all that follows, one segment at least. [`Request::param`] has what stands there.
+/// the end `{*rest}` for all that follows, one segment at least. [`Request::param`] has what stands there. Letters beyond
+/// ASCII are written as they are: `#[get("/ürün")]` answers to `/%C3%BCr%C3%BCn`, as browsers send it.
 ///
 /// Where several routes take a path, the first segment in which they differ decides: a literal goes before a
 /// parameter, and that before a rest. Two that nothing tells apart do not compile. `HEAD` is served by the handlers of
@@ -201,7 +202,8 @@ pub use tulpar_macros::middleware;
 /// ```
 ///
 /// - `path`: where it is mounted, matched exactly and case-sensitively. `/` first, at most 256 bytes, without
-///   query, fragment, empty or dot segments, control characters and spaces. It must be given.
+///   query, fragment, empty or dot segments, control characters and spaces; letters beyond ASCII percent-encoded, as browsers
+///   send them. It must be given.
 /// - `name`: for logs and tables, 1 to 128 bytes. The type's name when left out.
 /// - `middlewares`: the names of the middlewares that an upgrade passes, in this order, at most 32. None when
 ///   left out. The server does not serve the namespace while one of them is missing.

@@ -177,12 +177,25 @@ pub enum ConfigError {
     },
 }
 
-/// The text of a configuration file.
-fn in_file(path: &Path) -> Result<String, ConfigError> {
-    std::fs::read_to_string(path).map_err(|source| ConfigError::Unreadable {
-        path: path.into(),
-        source,
-    })
+fn invalid(reason: String) -> ConfigError {
+    ConfigError::Invalid {
+        origin: "configuration".into(),
+        reason,
+    }
+}
+
+/// The text of the configuration file, and its path; both are empty when there is none.
+fn in_file(file: Option<&Path>) -> Result<(String, &Path), ConfigError> {
+    let Some(path) = file else {
+        return Ok((String::new(), Path::new("")));
+    };
+    match std::fs::read_to_string(path) {
+        Ok(text) => Ok((text, path)),
+        Err(source) => Err(ConfigError::Unreadable {
+            path: path.into(),
+            source,
+        }),
+    }
 }
 
 impl Config {
@@ -198,9 +211,42 @@ impl Config {
         Ok(Sourced::load(file, environment, &[])?.config)
     }
 
+    /// The same without the values of plugins' configurations that stand elsewhere, in variables and in other files, and are
+    /// empty then: for who wants to know about the server itself, and may not have what it has.
+    ///
+    /// # Errors
+    /// As those of [`Config::load`], but for what is wrong with such a value.
+    pub fn load_without_values(
+        file: Option<&Path>,
+        environment: impl IntoIterator<Item = (String, String)>,
+    ) -> Result<Self, ConfigError> {
+        let environment: Vec<_> = environment.into_iter().collect();
+        let (text, path) = in_file(file)?;
+        Ok(Self::read_unresolved(&text, path, &environment, &[])?.1)
+    }
+
     /// What is said in the text of the file at `path`, in the environment and on the command line, and the configuration
     /// that this makes.
     fn read(
+        text: &str,
+        path: &Path,
+        environment: &[(String, String)],
+        flags: &[Flag],
+    ) -> Result<(Settings, Self), ConfigError> {
+        let (settings, mut config) = Self::read_unresolved(text, path, environment, flags)?;
+        for (whose, tables) in [
+            (Whose::Tenant, &mut config.tenant),
+            (Whose::Plugin, &mut config.plugin),
+        ] {
+            for (name, given) in tables {
+                given.resolve(whose, name, environment).map_err(invalid)?;
+            }
+        }
+        Ok((settings, config))
+    }
+
+    /// The same, with the values of plugins' configurations as they are said.
+    fn read_unresolved(
         text: &str,
         path: &Path,
         environment: &[(String, String)],
@@ -221,21 +267,9 @@ impl Config {
         for flag in flags {
             settings.overlay_flag(flag)?;
         }
-        let invalid = |reason| ConfigError::Invalid {
-            origin: "configuration".into(),
-            reason,
-        };
-        let mut config = settings.check().map_err(invalid)?;
+        let config = settings.check().map_err(invalid)?;
         if let Some(conflict) = config.conflict() {
             return Err(invalid(conflict));
-        }
-        for (whose, tables) in [
-            (Whose::Tenant, &mut config.tenant),
-            (Whose::Plugin, &mut config.plugin),
-        ] {
-            for (name, given) in tables {
-                given.resolve(whose, name, environment).map_err(invalid)?;
-            }
         }
         Ok((settings, config))
     }

@@ -171,12 +171,21 @@ fn below_a_workspace_that_does_not_list_it_a_crate_is_one_of_its_own() {
 fn new_says_why_not_and_touches_nothing() {
     let folder = scratch();
     fs::create_dir(folder.path().join("there")).expect("the folder can be made");
+    let checkout = workspace().display().to_string();
+    let checkout = checkout.as_str();
     for (args, part) in [
         (&["new", "there"][..], "there is there already"),
         (&["new", "Hello"], "lower-case letter"),
         (&["new", "fn"], "means something to Rust"),
         (&["new", "a b"], "' ' is none of a-z"),
-        (&["new", "a", "--sdk", "nowhere"], "no crate in nowhere"),
+        (
+            &["new", "a", "--sdk", "nowhere"],
+            "no crate `tulpar` in nowhere: --sdk wants a checkout's folder guest-sdk\n",
+        ),
+        (
+            &["new", "a", "--sdk", checkout],
+            &format!("wants a checkout's folder guest-sdk, which is {checkout}/guest-sdk"),
+        ),
     ] {
         let outcome = outcome(folder.path(), args);
         assert_eq!(outcome.code, Some(1), "{outcome:?}");

@@ -162,6 +162,18 @@ async fn p6_what_the_operator_decided_holds_over_a_restart() {
 }
 
 #[tokio::test]
+async fn what_only_the_server_has_is_not_asked_of_the_operator() {
+    let server = Server::with(&["echo"])
+        .config(
+            "[plugin.echo.config]\nsecret = { env = \"ECHO_SECRET\" }\n\
+             [admin]\nsocket = \"elsewhere.sock\"\n",
+        )
+        .env("ECHO_SECRET", "of the server alone")
+        .start();
+    assert_eq!(plugin(&server, "echo")["status"], "serving");
+}
+
+#[tokio::test]
 async fn what_is_wrong_is_said() {
     let server = server();
     for action in ["disable", "enable", "rollback", "release"] {

@@ -105,6 +105,8 @@ async fn s1_routes_parameters_bodies_and_errors_of_an_sdk_controller() {
             200,
             r#"{"id":"7","q":null,"path":"/items/7","prefix":"/acme/desk"}"#,
         ),
+        // As browsers send it.
+        ("GET", "/desk/%C3%BCr%C3%BCn", "", 200, "ürün"),
         ("PUT", "/desk/items/7", "", 204, ""),
         ("POST", "/desk/items", r#"{"a":1}"#, 201, r#"{"a":1}"#),
         (

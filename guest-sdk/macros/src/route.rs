@@ -4,11 +4,14 @@ use proc_macro2::TokenStream;
 use quote::quote;
 use syn::{Error, LitStr, Result};
 
+use crate::rules;
+
 const MAX_PATH_BYTES: usize = 256;
 
 /// A part of a path.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Segment {
+    /// As browsers send it, percent-encoded.
     Literal(String),
     Param(String),
     Rest(String),
@@ -83,7 +86,7 @@ fn read(segment: &str) -> std::result::Result<Segment, String> {
         if segment.contains(['{', '}', '*']) {
             return Err("a parameter is a whole segment: write `/{name}`, or `/{*rest}` for all that follows".into());
         }
-        return Ok(Segment::Literal(segment.to_owned()));
+        return Ok(Segment::Literal(rules::as_sent(segment)));
     };
     let (name, rest) = match inner.strip_prefix('*') {
         Some(name) => (name, true),
@@ -162,6 +165,13 @@ mod tests {
                 Segment::Param("id".into()),
                 Segment::Literal("files".into()),
                 Segment::Rest("path_1".into()),
+            ]
+        );
+        assert_eq!(
+            segments("/ürün/<a>.b"),
+            [
+                Segment::Literal("%C3%BCr%C3%BCn".into()),
+                Segment::Literal("%3Ca%3E.b".into()),
             ]
         );
         assert!(parsed(&format!("/{}", "a".repeat(255))).is_ok());

@@ -1,13 +1,33 @@
 //! The rules of the contract for what an attribute says, checked while the plugin compiles. The host checks
 //! them again when it loads a plugin; here the error points at the author's line.
 
+use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use syn::{Error, LitStr, Result};
 
 const MAX_PATH_BYTES: usize = 256;
 const MAX_NAME_BYTES: usize = 128;
 const MAX_MIDDLEWARES: usize = 32;
 
-/// The path of a namespace or a controller.
+/// What browsers encode in a path beside letters beyond ASCII: the path percent-encode set of the URL standard.
+const ENCODED: &AsciiSet = &CONTROLS
+    .add(b' ')
+    .add(b'"')
+    .add(b'#')
+    .add(b'<')
+    .add(b'>')
+    .add(b'?')
+    .add(b'^')
+    .add(b'`')
+    .add(b'{')
+    .add(b'}');
+
+/// A path, or a part of one, as a browser sends it. What is encoded already stays so.
+pub(crate) fn as_sent(path: &str) -> String {
+    utf8_percent_encode(path, ENCODED).to_string()
+}
+
+/// The path of a namespace or a controller. It is what others call it by, and so has to be written in the one way in which
+/// it is matched.
 pub(crate) fn path(path: &LitStr) -> Result<()> {
     let text = path.value();
     let Some(segments) = text.strip_prefix('/') else {
@@ -46,6 +66,15 @@ pub(crate) fn path(path: &LitStr) -> Result<()> {
             "." | ".." => return fail(path, "a path has no dot segments: leave out `.` and `..`"),
             _ => {}
         }
+    }
+    let sent = as_sent(&text);
+    if sent != text {
+        return fail(
+            path,
+            format!(
+                "a path is matched as it is sent, and browsers send this one percent-encoded: write `\"{sent}\"`"
+            ),
+        );
     }
     Ok(())
 }
@@ -128,6 +157,8 @@ mod tests {
             "/ws/notifications",
             "/a.b/..c/~x",
             "/%41",
+            "/sohbet/%C3%B6",
+            "/a:b@c;d=e,f!$&'()*+[]|",
             longest.as_str(),
         ] {
             assert!(path(&lit(good)).is_ok(), "{good}");
@@ -152,6 +183,15 @@ mod tests {
         }
         for dots in ["/.", "/..", "/a/../b", "/./a"] {
             assert!(path_error(dots).contains("no dot segments"), "{dots}");
+        }
+        for (never_sent, sent) in [
+            ("/sohbet/ö", "/sohbet/%C3%B6"),
+            ("/%C3%B6/ö", "/%C3%B6/%C3%B6"),
+            (r#"/"<>^`{}"#, "/%22%3C%3E%5E%60%7B%7D"),
+        ] {
+            let error = path_error(never_sent);
+            let write = format!("percent-encoded: write `\"{sent}\"`");
+            assert!(error.ends_with(&write), "{error}");
         }
     }
 

@@ -117,8 +117,8 @@ impl Builder {
     }
 
     /// Lets the plugin that was named last send requests to a host, and answers these. The name is as in `hosts` in
-    /// `tulpar.toml`, with a port where it is not the usual one. Requests to other hosts are refused, as on a server that
-    /// does not grant them. Nothing ever leaves the machine.
+    /// `tulpar.toml`, with a port where it is not the usual one. Of several names that fit, the last one's answer holds.
+    /// Requests to other hosts are refused, as on a server that does not grant them. Nothing ever leaves the machine.
     pub fn host(
         mut self,
         name: &str,
@@ -136,7 +136,8 @@ impl Builder {
     }
 
     /// Sets anything that `tulpar.toml` can: `limits.rooms-per-socket`, for instance, or, of the plugin `chat` alone,
-    /// `plugin.chat.limits.rooms-per-socket`. Its folders, where it listens, `admin` and `proxy` are the test's own.
+    /// `plugin.chat.limits.rooms-per-socket`. The server does not start with `listen`, `plugins`, `store`, `state`,
+    /// `cache`, `admin` or `proxy`, which are the test's own.
     pub fn setting(mut self, key: &str, value: impl Into<Value>) -> Self {
         let mut table = &mut self.settings;
         let mut parts = key.split('.').peekable();
@@ -192,6 +193,7 @@ impl Builder {
                 StartError(format!("{} cannot be read: {error}", plugin.file.display()))
             })?;
             world.put(&plugin.key(), &content)?;
+            world.consists_of.borrow_mut().insert(plugin.key(), content);
         }
         world.start()?;
         Ok(Server::new(world))

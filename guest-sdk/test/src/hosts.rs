@@ -1,19 +1,21 @@
 //! Other hosts, as plugins see them: what a test answers in their place, and no network behind it.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
+use hyper::Uri;
+use hyper::http::uri::Scheme;
+use tulpar_runtime::config::HostPattern;
 use tulpar_runtime::plugin::network::{Error, Network, RequestOptions, Rest, Sending, WasiBody};
 
 use crate::{Request, Response};
 
 type Answer = Arc<dyn Fn(&Request) -> Response + Send + Sync>;
 
-/// Other hosts by their names.
+/// Other hosts by what a grant calls them. Of several that fit, the last one answers.
 #[derive(Clone, Default)]
-pub(crate) struct Hosts(BTreeMap<String, Answer>);
+pub(crate) struct Hosts(Vec<(HostPattern, Answer)>);
 
 impl Hosts {
     pub(crate) fn add(
@@ -21,17 +23,29 @@ impl Hosts {
         name: &str,
         answer: impl Fn(&Request) -> Response + Send + Sync + 'static,
     ) {
-        self.0.insert(name.to_owned(), Arc::new(answer));
+        // What names no host is refused with the settings, where it stands as well.
+        if let Ok(pattern) = HostPattern::try_from(name.to_owned()) {
+            self.0.push((pattern, Arc::new(answer)));
+        }
+    }
+
+    /// The host of that address, found as the server finds whether it is granted.
+    fn find(&self, uri: &Uri) -> Option<Answer> {
+        let (host, port) = (uri.host()?, uri.port_u16());
+        let default_port = match uri.scheme() {
+            Some(scheme) if *scheme == Scheme::HTTP => 80,
+            _ => 443,
+        };
+        let mut latest_first = self.0.iter().rev();
+        let found = latest_first.find(|(it, _)| it.allows(host, port, default_port));
+        found.map(|(_, answer)| answer.clone())
     }
 }
 
 impl Network for Hosts {
     fn send(&self, request: hyper::Request<WasiBody>, _: Option<RequestOptions>) -> Sending {
-        let authority = request.uri().authority();
-        let name = authority.map_or("", |authority| authority.as_str());
-        let host = authority.map_or("", |authority| authority.host());
-        let answer = self.0.get(name).or_else(|| self.0.get(host)).cloned();
-        let Some(answer) = answer else {
+        let Some(answer) = self.find(request.uri()) else {
+            let name = request.uri().authority().map_or("", |it| it.as_str());
             println!("there is no host {name:?} in this test: add it by Builder::host");
             return Box::pin(async { Err(Error::DestinationNotFound) });
         };
@@ -51,4 +65,35 @@ fn body_of(bytes: Bytes) -> WasiBody {
     Full::new(bytes)
         .map_err(|never| match never {})
         .boxed_unsync()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_host_is_found_by_whatever_its_grant_allows() {
+        let mut hosts = Hosts::default();
+        hosts.add("*.example.com", |_| Response::new(201));
+        hosts.add("API.example.com:443", |_| Response::new(202));
+        hosts.add("plain.example.org", |_| Response::new(203));
+        let status = |url: &str| {
+            let found = hosts.find(&url.parse().unwrap());
+            found.map(|answer| answer(&Request::get("/")).status())
+        };
+        for (url, expected) in [
+            ("https://a.b.example.com/", Some(201)),
+            ("https://A.Example.com:443/", Some(201)),
+            // Of two that fit, the one that was named last; it has a port, which is not that of HTTP.
+            ("https://api.example.com/", Some(202)),
+            ("http://api.example.com/", Some(201)),
+            ("http://plain.EXAMPLE.org:80/", Some(203)),
+            ("https://plain.example.org./", Some(203)),
+            ("https://example.com/", None),
+            ("https://api.example.com:8443/", None),
+            ("/", None),
+        ] {
+            assert_eq!(status(url), expected, "{url}");
+        }
+    }
 }

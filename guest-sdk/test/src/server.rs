@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::header::{CONNECTION, HeaderValue, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE};
-use tulpar_runtime::admin::PluginInfo;
 use tulpar_runtime::hub::{self, Namespace};
 use tulpar_runtime::plugin::Job;
 use tulpar_runtime::plugin::describe::Loaded;
@@ -237,7 +236,7 @@ impl Server {
     pub fn reload(&self, plugin: &str) -> Result<(), String> {
         let mut content = self.content(plugin);
         content.extend_from_slice(NOTHING);
-        self.replace_content(plugin, &content)
+        self.replace_content(plugin, content)
     }
 
     /// Replaces a plugin, `NAME` or `TENANT/NAME`, by what is in a `.wasm` file, with its sockets open.
@@ -253,35 +252,47 @@ impl Server {
         let Ok(content) = fs::read(file) else {
             panic!("{} cannot be read", file.display());
         };
-        let same = self.content(plugin) == content;
+        // Where another file is refused, this one is put back.
+        let refused = self
+            .world
+            .info(plugin)
+            .is_some_and(|it| it.refusal.is_some());
+        let same = self.content(plugin) == content && !refused;
         assert!(!same, "{plugin} consists of that already");
-        self.replace_content(plugin, &content)
+        self.replace_content(plugin, content)
     }
 
+    /// What a plugin consists of.
     #[track_caller]
     fn content(&self, plugin: &str) -> Vec<u8> {
-        match fs::read(self.world.file_of(plugin)) {
-            Ok(content) => content,
-            Err(_) => panic!("there is no plugin {plugin:?}"),
+        match self.world.consists_of.borrow().get(plugin) {
+            Some(content) => content.clone(),
+            None => panic!("there is no plugin {plugin:?}"),
         }
     }
 
     #[track_caller]
-    fn replace_content(&self, plugin: &str, content: &[u8]) -> Result<(), String> {
-        let number = |info: &PluginInfo| (info.generation, info.serves.clone());
-        let before = self.world.info(plugin).as_ref().map(number);
-        if let Err(error) = self.world.put(plugin, content) {
-            panic!("{error}");
-        }
+    fn replace_content(&self, plugin: &str, content: Vec<u8>) -> Result<(), String> {
+        let inode = match self.world.put(plugin, &content) {
+            Ok(inode) => inode,
+            Err(error) => panic!("{error}"),
+        };
         let mut refusal = None;
         self.world.wait("the plugin is replaced", || {
-            self.world.info(plugin).is_some_and(|now| {
-                refusal.clone_from(&now.refusal);
-                refusal.is_some() || Some(number(&now)) != before
-            })
+            let now = self.world.info(plugin);
+            let Some(now) = now.filter(|now| now.inode == Some(inode)) else {
+                return false;
+            };
+            refusal = now.refusal;
+            true
         });
         self.world.settle();
-        refusal.map_or(Ok(()), Err)
+        if let Some(refusal) = refusal {
+            return Err(refusal);
+        }
+        let mut all = self.world.consists_of.borrow_mut();
+        all.insert(plugin.to_owned(), content);
+        Ok(())
     }
 
     /// Stops the server: its sockets are closed with 1001, and its services run on-stop. What was received, logged and

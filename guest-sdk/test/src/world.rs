@@ -1,10 +1,12 @@
 //! A server, and all that there is around it.
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::fs;
 use std::future::Future;
 use std::net::IpAddr;
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -65,6 +67,8 @@ pub(crate) struct World {
     hosts: Hosts,
     settings: Table,
     folder: TempDir,
+    /// What each plugin consists of, by its name. Its file may be another one, which is refused.
+    pub(crate) consists_of: RefCell<BTreeMap<String, Vec<u8>>>,
     /// For the plugins' store: in memory where there is such a folder. What a plugin keeps waits for its disk, whose moods
     /// would count against its deadline.
     store: TempDir,
@@ -103,6 +107,7 @@ impl World {
             running: None,
             hosts,
             settings,
+            consists_of: RefCell::default(),
             store: tempfile::tempdir_in(MEMORY)
                 .or_else(|_| tempfile::tempdir())
                 .map_err(broken)?,
@@ -110,21 +115,21 @@ impl World {
         })
     }
 
-    /// Puts a plugin into the plugins folder, in one step.
-    pub(crate) fn put(&self, key: &str, content: &[u8]) -> Result<(), StartError> {
-        let file = self.file_of(key);
+    /// Puts a plugin into the plugins folder, in one step. Returns the inode of its file, which is another one than that of the
+    /// file that it takes the place of.
+    pub(crate) fn put(&self, key: &str, content: &[u8]) -> Result<u64, StartError> {
+        let file = self
+            .folder
+            .path()
+            .join("plugins")
+            .join(format!("{key}.wasm"));
         let folder = file.parent().unwrap_or(&file);
         fs::create_dir_all(folder).map_err(broken)?;
         let unfinished = self.folder.path().join("unfinished");
         fs::write(&unfinished, content).map_err(broken)?;
-        fs::rename(&unfinished, &file).map_err(broken)
-    }
-
-    pub(crate) fn file_of(&self, key: &str) -> PathBuf {
-        self.folder
-            .path()
-            .join("plugins")
-            .join(format!("{key}.wasm"))
+        let inode = fs::metadata(&unfinished).map_err(broken)?.ino();
+        fs::rename(&unfinished, &file).map_err(broken)?;
+        Ok(inode)
     }
 
     /// Starts the server, and waits until its services have started.
@@ -172,6 +177,10 @@ impl World {
         default(&mut table, "timeouts", "start-ms", HOUR)?;
         default(&mut table, "timeouts", "settle-ms", 1)?;
         let cache = compile::target_folder().map_err(StartError)?.join("cache");
+        // Each connection says by the header of a proxy where it is from.
+        let mut proxy = Table::new();
+        proxy.insert("trusted".into(), vec!["127.0.0.1"].into());
+        proxy.insert("protocol".into(), true.into());
         for (key, value) in [
             (
                 "listen",
@@ -189,14 +198,15 @@ impl World {
                 "admin",
                 Table::from_iter([("socket".to_owned(), "".into())]).into(),
             ),
+            ("proxy", proxy.into()),
         ] {
-            table.insert(key.into(), value);
+            if table.insert(key.into(), value).is_some() {
+                return Err(StartError(format!(
+                    "the setting `{key}` is the test's own, as are all that say where the server listens, where its folders \
+                     are, what is before it and who administers it"
+                )));
+            }
         }
-        // Each connection says by the header of a proxy where it is from.
-        let mut proxy = Table::new();
-        proxy.insert("trusted".into(), vec!["127.0.0.1"].into());
-        proxy.insert("protocol".into(), true.into());
-        table.insert("proxy".into(), proxy.into());
         let file = folder.join("tulpar.toml");
         fs::write(&file, table.to_string()).map_err(broken)?;
         Config::load(Some(&file), []).map_err(|error| {

@@ -6,7 +6,7 @@ use std::fs;
 use std::time::Duration;
 
 use common::{GUESTS, commander, panic, told};
-use tulpar_test::{Request, Server, json};
+use tulpar_test::{Request, Response, Server, json};
 
 /// Why it does not start.
 fn refusal(builder: tulpar_test::Builder) -> String {
@@ -161,6 +161,22 @@ fn settings_are_checked() {
     ] {
         assert_eq!(refusal(builder), why);
     }
+    for key in [
+        "listen",
+        "plugins",
+        "store",
+        "state",
+        "cache",
+        "admin.listen",
+        "proxy.trusted",
+    ] {
+        let why = refusal(Server::builder().setting(key, "nowhere"));
+        let own = key.split('.').next().unwrap();
+        let said = format!("the setting `{own}` is the test's own");
+        assert!(why.starts_with(&said), "{key}: {why}");
+    }
+    let why = refusal(commander().host("https://api.example.com", |_| Response::new(200)));
+    assert!(why.contains("is more than a host and a port"), "{why}");
 }
 
 #[test]

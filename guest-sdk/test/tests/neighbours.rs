@@ -113,6 +113,19 @@ fn other_hosts_are_what_the_test_makes_of_them() {
 }
 
 #[test]
+fn a_host_answers_to_whatever_its_grant_allows() {
+    let server = desk()
+        .host("*.example.com", |_| Response::new(201))
+        .host("API.example.org:443", |_| Response::new(202))
+        .start();
+    let status = |url: &str| call(&server, json!({ "fetch": url }))["status"].clone();
+    assert_eq!(status("https://a.b.example.com/"), 201);
+    assert_eq!(status("https://A.Example.com:443/"), 201);
+    assert_eq!(status("https://api.example.org/"), 202);
+    assert_eq!(status("https://example.com/"), Value::Null);
+}
+
+#[test]
 fn a_new_version_takes_over_the_sockets_and_not_the_memory() {
     let server = commander().start();
     let ada = server.open("/commander");
@@ -143,6 +156,33 @@ fn a_plugin_that_comes_to_serve_another_path_closes_its_sockets() {
     let ada = server.open("/echo");
     ada.send("hi");
     assert_eq!(ada.received(), ["hi"]);
+}
+
+#[test]
+fn what_comes_of_a_file_is_not_what_came_of_the_one_before() {
+    let folder = tempfile::tempdir().unwrap();
+    let no_plugin = folder.path().join("none.wasm");
+    std::fs::write(&no_plugin, "no WebAssembly").unwrap();
+    let built = tulpar_test_folder().join("wasm32-wasip2/release/examples/commander.wasm");
+    let server = commander().start();
+    let ada = server.open("/commander");
+    assert_eq!(told(&ada, json!({ "do": "seen" })), 2);
+    let refused = || {
+        let refused = server.replace("commander", &no_plugin);
+        assert_eq!(refused, Err("is not WebAssembly".into()));
+    };
+
+    // The same bytes once more, and those that serve all the while.
+    refused();
+    refused();
+    server.replace("commander", &built).unwrap();
+    assert_eq!(told(&ada, json!({ "do": "seen" })), 3);
+
+    // It is replaced by itself, not by what was refused, and has been when `reload` returns.
+    refused();
+    server.reload("commander").unwrap();
+    assert_eq!(told(&ada, json!({ "do": "seen" })), 1);
+    assert_eq!(told(&ada, json!({ "do": "seen" })), 2);
 }
 
 /// Where plugins are built in this workspace.

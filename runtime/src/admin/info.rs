@@ -74,6 +74,10 @@ pub struct PluginInfo {
     pub has_previous: bool,
     /// Why its file, as it is now, is not served.
     pub refusal: Option<String>,
+    /// The inode of the file of which all of this is told; none when there is a newer one that has still to be loaded. Only in
+    /// the server.
+    #[serde(skip)]
+    pub inode: Option<u64>,
 }
 
 /// The messages of a namespace since it is served.
@@ -210,6 +214,7 @@ impl From<&Known> for PluginInfo {
             quarantines: plugin.map_or(0, |plugin| plugin.quarantines()),
             has_previous: known.has_previous,
             refusal: known.refusal.clone(),
+            inode: known.inode,
         }
     }
 }

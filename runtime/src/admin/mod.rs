@@ -110,6 +110,7 @@ struct Known {
     rolled_back: bool,
     has_previous: bool,
     refusal: Option<String>,
+    inode: Option<u64>,
 }
 
 impl Admin {
@@ -173,6 +174,7 @@ impl Admin {
             has_previous: listed.has_previous,
             // It may quote what the plugin says.
             refusal: listed.refusal.map(|refusal| one_line(&refusal.to_string())),
+            inode: listed.inode,
         });
         let known: Vec<Known> = known.collect();
         RECENT.keep(&known.iter().map(|it| it.name.as_str()).collect());

@@ -83,7 +83,7 @@ impl Dev {
 /// Builds the crates whenever one of their sources has changed. Returns why that is not possible any more.
 async fn rebuild(crates: &Crates, sources: &mut Sources, plugins: &Path) -> anyhow::Error {
     loop {
-        sources.changed(crates).await;
+        sources.changed().await;
         if let Err(error) = build(crates, plugins).await {
             return error;
         }

@@ -9,6 +9,7 @@ use std::process::{Command, ExitCode};
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
+use toml::Table;
 
 use self::crate_name::CrateName;
 use self::template::{Filled, Kind};
@@ -117,11 +118,29 @@ fn sdk(named: Option<&Path>) -> Result<Option<PathBuf>> {
         None if beside.join("Cargo.toml").is_file() => &beside,
         None => return Ok(None),
     };
-    if !folder.join("Cargo.toml").is_file() {
-        bail!("there is no crate in {}", folder.display());
+    if !is_sdk(folder) {
+        let within = folder.join("guest-sdk");
+        let hint = match is_sdk(&within) {
+            true => format!(", which is {}", within.display()),
+            false => String::new(),
+        };
+        bail!(
+            "there is no crate `tulpar` in {}: --sdk wants a checkout's folder guest-sdk{hint}",
+            folder.display()
+        );
     }
     let folder = folder.canonicalize();
     Ok(Some(folder.context("cannot find out where the crate is")?))
+}
+
+/// Whether the crate in a folder is the one that plugins depend on.
+fn is_sdk(folder: &Path) -> bool {
+    let manifest = std::fs::read_to_string(folder.join("Cargo.toml"));
+    let manifest = manifest.ok().and_then(|text| text.parse::<Table>().ok());
+    let name = manifest
+        .as_ref()
+        .and_then(|it| it.get("package")?.get("name"));
+    name.is_some_and(|name| name.as_str() == Some("tulpar"))
 }
 
 fn write(file: &Path, text: &str) -> Result<()> {

@@ -69,7 +69,8 @@ impl Plugins {
             Some(socket) => socket,
             None => {
                 let file = config_file(self.config);
-                let config = Config::load(file.as_deref(), environment())?;
+                // The plugins' secrets may be in the server's environment alone.
+                let config = Config::load_without_values(file.as_deref(), environment())?;
                 let socket = config.admin.unix();
                 socket
                     .context(

@@ -328,6 +328,20 @@ mod tests {
     }
 
     #[test]
+    fn who_asks_about_the_server_needs_no_values() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("tulpar.toml");
+        let text = "[admin]\nsocket = 'a'\n\
+                    [plugin.x]\nconfig = { a = 'as it is', b = { env = 'B' }, c = { file = '/not/there' } }";
+        std::fs::write(&file, text).unwrap();
+        assert!(Config::load(Some(&file), []).is_err());
+        let config = Config::load_without_values(Some(&file), []).unwrap();
+        assert_eq!(config.admin.unix(), Some(Path::new("a")));
+        let expected = [("a", "as it is"), ("b", ""), ("c", "")];
+        assert_eq!(values(&config.terms(None, "x")), expected);
+    }
+
+    #[test]
     fn a_value_in_a_file_is_without_its_last_newline() {
         let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml");
         let text = std::fs::read_to_string(&file).unwrap();

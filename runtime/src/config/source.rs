@@ -86,10 +86,7 @@ impl Sourced {
         flags: &[Flag],
     ) -> Result<Self, ConfigError> {
         let environment: Vec<_> = environment.into_iter().collect();
-        let (text, path) = match file {
-            Some(path) => (in_file(path)?, path),
-            None => (String::new(), Path::new("")),
-        };
+        let (text, path) = in_file(file)?;
         let (settings, config) = Config::read(&text, path, &environment, flags)?;
         let Settings { table, mut sources } = settings;
         for (setting, line) in lines(&text) {

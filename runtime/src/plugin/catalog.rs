@@ -88,6 +88,8 @@ pub struct Listed<'a> {
     pub has_previous: bool,
     /// Why it is not served as its file is now.
     pub refusal: Option<&'a Refusal>,
+    /// The inode of the file of which all of this is told; none when there is a newer one that has still to be loaded.
+    pub inode: Option<u64>,
 }
 
 impl Catalog {
@@ -116,6 +118,7 @@ impl Catalog {
                 rolled_back: kept.rejected.is_some(),
                 has_previous: kept.previous.is_some(),
                 refusal: known.refusal(),
+                inode: known.inode().filter(|_| !known.is_settling()),
             }
         })
     }

@@ -41,6 +41,11 @@ impl Desk {
         Ok("the literal one")
     }
 
+    #[get("/ürün")]
+    fn product(&mut self) -> Result<&'static str> {
+        Ok("ürün")
+    }
+
     #[put("/items/{id}")]
     fn replace(&mut self) -> Result<()> {
         Ok(())

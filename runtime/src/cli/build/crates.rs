@@ -1,6 +1,6 @@
 //! The crates that become plugins: which they are, and how Cargo builds them.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -54,6 +54,8 @@ struct Dependency {
     name: String,
     /// Of one that lies in a folder of this machine.
     path: Option<PathBuf>,
+    /// `dev`, `build`, or none for what the code itself uses.
+    kind: Option<String>,
 }
 
 /// A line of what `cargo build` says about what it has made.
@@ -84,6 +86,13 @@ impl Package {
 
     fn folder(&self) -> &Path {
         self.manifest_path.parent().unwrap_or(Path::new("/"))
+    }
+
+    /// The folders of what it is built with, as far as they are of this machine. Its tests are not built.
+    fn parts(&self) -> impl Iterator<Item = PathBuf> {
+        let built = |it: &&Dependency| it.kind.as_deref() != Some("dev");
+        let built = self.dependencies.iter().filter(built);
+        built.filter_map(|it| it.path.clone())
     }
 }
 
@@ -153,15 +162,29 @@ impl Crates {
     }
 
     /// The folders in which a change means that they have to be built again: their own, and those of crates of this machine
-    /// that they depend on.
+    /// that they depend on, which may depend on others.
     pub(in super::super) fn sources(&self) -> BTreeSet<PathBuf> {
-        let own = self.packages.iter().map(Package::folder);
-        let others = self
-            .packages
-            .iter()
-            .flat_map(|package| &package.dependencies);
-        let others = others.filter_map(|it| it.path.as_deref());
-        own.chain(others).map(Path::to_owned).collect()
+        let mut known = BTreeMap::new();
+        let mut found = BTreeSet::new();
+        let mut ahead = Vec::new();
+        for package in &self.packages {
+            found.insert(package.folder().to_owned());
+            ahead.extend(package.parts());
+        }
+        while let Some(folder) = ahead.pop() {
+            if !found.insert(folder.clone()) {
+                continue;
+            }
+            if !known.contains_key(&folder)
+                && let Ok(of_workspace) = metadata(&folder)
+            {
+                let packages = of_workspace.packages.into_iter();
+                known.extend(packages.map(|it| (it.folder().to_owned(), it)));
+            }
+            // Of one that Cargo cannot tell about, Cargo says why when it builds.
+            ahead.extend(known.get(&folder).into_iter().flat_map(Package::parts));
+        }
+        found
     }
 
     /// Sees to it that there is what a plugin is linked with.
@@ -278,4 +301,47 @@ fn metadata(dir: &Path) -> Result<Metadata> {
         );
     }
     serde_json::from_slice(&asked.stdout).context("cargo metadata says something unexpected")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    #[test]
+    fn what_a_dependency_depends_on_is_a_source_and_what_tests_use_is_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let folder = folder.path().canonicalize().unwrap();
+        let make = |name: &str, rest: &str| {
+            let of_it = folder.join(name);
+            fs::create_dir_all(of_it.join("src")).unwrap();
+            fs::write(of_it.join("src/lib.rs"), "").unwrap();
+            let package = format!("[package]\nname = \"{name}\"\nversion = \"0.1.0\"\n");
+            fs::write(of_it.join("Cargo.toml"), package + rest).unwrap();
+        };
+        make(
+            "chat",
+            "[workspace]\n[lib]\ncrate-type = [\"cdylib\"]\n[dependencies]\nshared = { path = \"../shared\" }\n\
+             [dev-dependencies]\nonly-tests = { path = \"../only-tests\" }",
+        );
+        make(
+            "shared",
+            "[dependencies]\nmodel = { path = \"../model\" }\n[build-dependencies]\nmaker = { path = \"../maker\" }",
+        );
+        // Back to where it is used: such a circle is allowed for tests.
+        make(
+            "model",
+            "[dev-dependencies]\nshared = { path = \"../shared\" }",
+        );
+        for name in ["maker", "only-tests", "stranger"] {
+            make(name, "");
+        }
+        let crates = Crates::find(&folder.join("chat"), Vec::new()).unwrap();
+        let expected = ["chat", "maker", "model", "shared"];
+        assert_eq!(
+            crates.sources(),
+            expected.map(|name| folder.join(name)).into()
+        );
+    }
 }

@@ -1,5 +1,6 @@
 //! When a source has changed. What is built from it changes too, and is no source.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -19,6 +20,8 @@ const NEWS: usize = 64;
 /// Watches the sources of crates.
 pub(super) struct Sources {
     watcher: RecommendedWatcher,
+    /// The crates' folders.
+    folders: BTreeSet<PathBuf>,
     news: mpsc::Receiver<()>,
 }
 
@@ -30,31 +33,36 @@ impl Sources {
     pub(super) fn watch(crates: &Crates) -> Result<Self> {
         let (teller, news) = mpsc::channel(NEWS);
         let folders = crates.sources();
+        let of_crates = folders.clone();
         let watcher = notify::recommended_watcher(move |event: notify::Result<Event>| {
-            if event.is_ok_and(|event| is_change(&event, &folders)) {
+            if event.is_ok_and(|event| is_change(&event, &of_crates)) {
                 // When it is full, somebody is about to build.
                 let _ = teller.try_send(());
             }
         });
         let watcher = watcher.context("the system does not tell what changes")?;
-        let mut sources = Self { watcher, news };
-        sources.look(crates)?;
+        let mut sources = Self {
+            watcher,
+            folders,
+            news,
+        };
+        sources.look()?;
         Ok(sources)
     }
 
     /// Waits until something has changed, and then for as long as it goes on changing. Cancel-safe.
-    pub(super) async fn changed(&mut self, crates: &Crates) {
+    pub(super) async fn changed(&mut self) {
         self.news.recv().await;
         while let Ok(Some(())) = timeout(QUIET, self.news.recv()).await {}
         // There may be folders that were not there before.
-        if let Err(error) = self.look(crates) {
+        if let Err(error) = self.look() {
             tracing::warn!("not everything is watched: {error:#}");
         }
     }
 
     /// Watches each crate's folder and, with all that is in them, the folders in it that may hold sources.
-    fn look(&mut self, crates: &Crates) -> Result<()> {
-        for folder in crates.sources() {
+    fn look(&mut self) -> Result<()> {
+        for folder in self.folders.clone() {
             self.watch_one(&folder, RecursiveMode::NonRecursive)?;
             for entry in folder.read_dir().into_iter().flatten().flatten() {
                 let name = entry.file_name();

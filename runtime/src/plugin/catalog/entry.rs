@@ -51,6 +51,11 @@ impl File {
         matches!(self.outcome, Outcome::Settling)
     }
 
+    /// What tells it from the file that was there before, whatever is in it. None when it has gone.
+    pub(super) fn inode(&self) -> Option<u64> {
+        self.stamp.map(|(_, inode, ..)| inode)
+    }
+
     /// Why it is refused, if it is.
     pub(super) fn refusal(&self) -> Option<&Refusal> {
         match &self.outcome {
