@@ -79,12 +79,12 @@ impl Outbox {
         }
         park(&mut inner.reader, cx);
         let nudged = inner.nudged;
-        if !inner.pressed {
+        if !inner.pressed && inner.litter.is_empty() {
             let drained = false;
             return Poll::Ready(Next::Read { drained, nudged });
         }
         let swept = inner.sweep(cx);
-        let drained = inner.bytes == 0;
+        let drained = inner.pressed && inner.bytes == 0;
         let held_back = inner.full() > self.capacity / 2;
         inner.held_back = held_back;
         drop(inner);
