@@ -49,8 +49,8 @@ impl Drop for Limiter {
     }
 }
 
-/// By how much the total grows, when it stays within the limit, and what grows within the maximum that it declares.
-/// Whether it does is asked here first: who refuses it later does not say so always.
+/// By how much the total grows, when it stays within the limit, and what grows within the maximum that it declares, at
+/// which Wasmtime looks only later.
 fn growth(
     total: usize,
     (current, desired): (usize, usize),
