@@ -4,8 +4,8 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use tokio::net::TcpSocket;
 use tulpar_tests::{
-    Client, Connect, Mould, Raw, Request, Response, Server, Value, connect, eventually,
-    expect_echo, expect_error, get, json, within,
+    Client, Connect, Mould, Opcode, Raw, Request, Response, Server, Value, connect, eventually,
+    expect_echo, expect_error, frame, get, json, within,
 };
 
 fn server(config: &str) -> Server {
@@ -66,6 +66,23 @@ async fn the_server_has_as_many_connections_as_allowed_and_not_one_more() {
     let mut again = become_free(&server).await;
     again.expect_nothing().await;
     drop(silent);
+    become_free(&server).await;
+}
+
+#[tokio::test]
+async fn c3_a_terminated_socket_whose_peer_does_not_read_frees_its_place_at_once() {
+    let server = server("[limits]\nconnections = 2\n[timeouts]\nclose-ms = 60000");
+    let mut other = connect(server.url("/commander")).await;
+    let mut deaf = Raw::narrow(server.address(), "/commander").await;
+    deaf.send(frame(Opcode::Text, br#"{"do":"id"}"#)).await;
+    let answer: Value = serde_json::from_slice(&deaf.frame().await.payload).expect("it is JSON");
+    let on = |what: &str| json!({ "do": what, "on": answer["answer"] });
+    let mut send = on("send");
+    send["message"] = "x".repeat(500_000).into();
+    assert_eq!(other.ask(send).await, "done");
+    // Its connection waits until the operating system takes more.
+    assert_ne!(other.ask(on("buffered-amount")).await, 0);
+    assert_eq!(other.ask(on("terminate")).await, "done");
     become_free(&server).await;
 }
 

@@ -1,6 +1,7 @@
 //! The writing half of a connection: what the operating system did not take when it was sent.
 
 use std::future::{Future, poll_fn};
+use std::task::Poll;
 
 use tokio::task::yield_now;
 
@@ -13,7 +14,11 @@ pub(super) fn run(wire: &WriteHalf, socket: &Socket) -> impl Future<Output = ()>
     let outbox = socket.outbox();
     async move {
         while poll_fn(|cx| outbox.poll_left(cx)).await {
-            if poll_fn(|cx| wire.poll_write_ready(cx)).await.is_err() {
+            let writable = poll_fn(|cx| match outbox.poll_aborted_writing(cx) {
+                Poll::Ready(()) => Poll::Ready(false),
+                Poll::Pending => wire.poll_write_ready(cx).map(|ready| ready.is_ok()),
+            });
+            if !writable.await {
                 return outbox.abort();
             }
             outbox.flush();

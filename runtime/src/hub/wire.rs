@@ -12,7 +12,8 @@ const MAX_WRITES: usize = 8;
 
 /// Where the frames of a socket go.
 pub trait Wire: Send + Sync {
-    /// Writes as much as is taken at once. Returns how many bytes that were.
+    /// Writes as much as is taken at once. Returns how many bytes that were. A frame of which none was reported has
+    /// not begun, and may be dropped.
     ///
     /// # Errors
     /// [`io::ErrorKind::WouldBlock`] when nothing is taken now; otherwise the connection is broken.

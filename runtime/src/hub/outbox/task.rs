@@ -52,6 +52,17 @@ impl Outbox {
         }
     }
 
+    /// For the writer, while it waits for the operating system to take something: ready when the connection is to be
+    /// dropped.
+    pub fn poll_aborted_writing(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut inner = self.lock();
+        if inner.state == State::Aborted {
+            return Poll::Ready(());
+        }
+        park(&mut inner.writer, cx);
+        Poll::Pending
+    }
+
     /// For the connection when the socket is not open any more: ready when all that was dropped has been let go.
     pub fn poll_swept(&self, cx: &mut Context<'_>) -> Poll<()> {
         let mut inner = self.lock();
@@ -79,12 +90,12 @@ impl Outbox {
         }
         park(&mut inner.reader, cx);
         let nudged = inner.nudged;
-        if !inner.pressed {
+        if !inner.pressed && inner.litter.is_empty() {
             let drained = false;
             return Poll::Ready(Next::Read { drained, nudged });
         }
         let swept = inner.sweep(cx);
-        let drained = inner.bytes == 0;
+        let drained = inner.pressed && inner.bytes == 0;
         let held_back = inner.full() > self.capacity / 2;
         inner.held_back = held_back;
         drop(inner);

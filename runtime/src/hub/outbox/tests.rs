@@ -258,3 +258,18 @@ fn closing_twice_is_closing_once() {
     outbox.close(Frame::close(Some(4001), ""));
     assert_eq!(outbox.buffered(), 4);
 }
+
+#[test]
+fn who_waits_for_the_operating_system_hears_that_the_socket_is_aborted() {
+    let (outbox, _) = outbox(20);
+    let woken = Arc::new(Woken::default());
+    let waker = Waker::from(woken.clone());
+    let cx = &mut Context::from_waker(&waker);
+    assert!(outbox.send(frame(8)).is_ok());
+    outbox.flush();
+    assert_eq!(outbox.poll_aborted_writing(cx), Poll::Pending);
+    assert!(!woken.again());
+    outbox.abort();
+    assert!(woken.again());
+    assert_eq!(outbox.poll_aborted_writing(cx), Poll::Ready(()));
+}

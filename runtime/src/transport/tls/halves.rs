@@ -44,7 +44,8 @@ pub(in crate::transport) fn split(
     stream: TcpStream,
     mut tls: ServerConnection,
 ) -> (ReadHalf, WriteHalf) {
-    tls.set_buffer_limit(Some(ENCRYPTED));
+    // Where what is encrypted ends, we decide: see `try_write`.
+    tls.set_buffer_limit(None);
     let session = Arc::new(Session(Mutex::new(State {
         tls,
         withheld: false,
@@ -170,19 +171,22 @@ impl Wire for WriteHalf {
     /// What is encrypted has been taken, but as long as ciphertext is left its last byte is not reported. So whoever
     /// writes knows that something is left and comes again, does not drop the rest of what has begun, and counts
     /// nothing twice.
+    ///
+    /// For that, two bytes at least of the frame that is encrypted last must be: were it one, which is not reported,
+    /// nobody would know that the frame has begun. So frames are encrypted whole, as many as fit, and cut is only one
+    /// that does not fit alone.
     fn try_write(&self, bytes: &[IoSlice<'_>]) -> io::Result<usize> {
         let mut state = self.session.lock();
         let State { tls, withheld } = &mut *state;
         write_left(tls, self.tcp())?;
-        let mut taken = 0;
-        let mut bytes = bytes;
-        if *withheld && let [first, rest @ ..] = bytes {
-            taken = 1 + tls.writer().write(&first[1..])?;
-            bytes = if taken == first.len() { rest } else { &[] };
-        }
-        taken += match bytes {
-            [one] => tls.writer().write(one)?,
-            several => tls.writer().write_vectored(several)?,
+        let taken = match bytes {
+            // Its first byte is encrypted already.
+            [first, ..] if *withheld => 1 + tls.writer().write(start(&first[1..]))?,
+            [one] => tls.writer().write(start(one))?,
+            several => match fitting(several) {
+                0 => tls.writer().write(start(&several[0]))?,
+                count => tls.writer().write_vectored(&several[..count])?,
+            },
         };
         *withheld = match write_left(tls, self.tcp()) {
             Ok(()) => false,
@@ -194,6 +198,21 @@ impl Wire for WriteHalf {
             reported => Ok(reported),
         }
     }
+}
+
+/// As much of one slice as is encrypted at once.
+fn start(slice: &[u8]) -> &[u8] {
+    &slice[..slice.len().min(ENCRYPTED)]
+}
+
+/// How many slices, from the first on, are encrypted at once.
+fn fitting(slices: &[IoSlice<'_>]) -> usize {
+    let mut total = 0;
+    let fits = slices.iter().take_while(|slice| {
+        total += slice.len();
+        total <= ENCRYPTED
+    });
+    fits.count()
 }
 
 impl Drop for WriteHalf {

@@ -258,3 +258,21 @@ fn what_is_dropped_in_thousands_is_let_go_a_few_at_a_time() {
         assert_eq!(outbox.lock().litter.len(), left);
     }
 }
+
+#[test]
+fn what_was_dropped_is_let_go_also_when_the_rest_is_written_first() {
+    let (outbox, peer) = outbox_that(SlowConsumer::DropOldest, 1000 * LEAST);
+    for _ in 0..1000 {
+        assert!(outbox.send(Frame::ping(b"")).is_ok());
+    }
+    assert!(outbox.send(frame(1000 * LEAST)).is_ok());
+    flushed(&outbox, &peer);
+    assert_eq!(outbox.buffered(), 0);
+    assert!(outbox.take_drained());
+    let woken = Arc::new(Woken::default());
+    for left in [1000 - AT_ONCE, 1000 - 2 * AT_ONCE, 1000 - 3 * AT_ONCE, 0] {
+        assert_eq!(next(&outbox, &woken), Poll::Ready(READ));
+        assert_eq!(woken.again(), left > 0);
+        assert_eq!(outbox.lock().litter.len(), left);
+    }
+}

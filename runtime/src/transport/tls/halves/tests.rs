@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use rcgen::{CertifiedKey, generate_simple_self_signed};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpListener;
+use tokio::net::TcpSocket;
 use tokio_rustls::client::TlsStream;
 use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::pki_types::{PrivateKeyDer, ServerName};
@@ -14,11 +14,26 @@ use tokio_rustls::rustls::{ClientConfig, RootCertStore, ServerConfig, SupportedP
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
 use super::*;
+use crate::config::SlowConsumer;
+use crate::hub::{Frame, Outbox};
+use crate::message::Message;
 
 type Client = TlsStream<TcpStream>;
 
 /// A connection whose handshake is done: the server's halves and the client.
 async fn connection(version: &'static SupportedProtocolVersion) -> (ReadHalf, WriteHalf, Client) {
+    connection_over(version, None).await
+}
+
+/// The same, where the operating system holds less of what is sent than is encrypted at once.
+async fn narrow_connection() -> (ReadHalf, WriteHalf, Client) {
+    connection_over(&TLS13, Some(8 << 10)).await
+}
+
+async fn connection_over(
+    version: &'static SupportedProtocolVersion,
+    buffer: Option<u32>,
+) -> (ReadHalf, WriteHalf, Client) {
     let CertifiedKey { cert, signing_key } =
         generate_simple_self_signed(["localhost".to_owned()]).unwrap();
     let provider = Arc::new(ring::default_provider());
@@ -38,10 +53,17 @@ async fn connection(version: &'static SupportedProtocolVersion) -> (ReadHalf, Wr
         .unwrap()
         .with_root_certificates(roots)
         .with_no_client_auth();
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let [listening, connecting] = [(); 2].map(|()| TcpSocket::new_v4().unwrap());
+    if let Some(buffer) = buffer {
+        // What is accepted has it from the listener.
+        listening.set_send_buffer_size(buffer).unwrap();
+        connecting.set_recv_buffer_size(buffer).unwrap();
+    }
+    listening.bind(([127, 0, 0, 1], 0).into()).unwrap();
+    let listener = listening.listen(1).unwrap();
     let address = listener.local_addr().unwrap();
     let connect = async {
-        let tcp = TcpStream::connect(address).await.unwrap();
+        let tcp = connecting.connect(address).await.unwrap();
         let name = ServerName::try_from("localhost").unwrap();
         TlsConnector::from(Arc::new(client))
             .connect(name, tcp)
@@ -61,11 +83,13 @@ async fn connection(version: &'static SupportedProtocolVersion) -> (ReadHalf, Wr
     (read, write, client)
 }
 
-/// A queue as an outbox keeps it, and what was reported of it as written.
+/// A queue as an outbox keeps it.
 #[derive(Default)]
 struct Queue {
     frames: VecDeque<Vec<u8>>,
     begun: bool,
+    /// What was reported as written.
+    reported: Vec<u8>,
 }
 
 impl Queue {
@@ -88,7 +112,7 @@ impl Queue {
                 let first = self.frames.front_mut().unwrap();
                 let of_first = written.min(first.len());
                 written -= of_first;
-                first.drain(..of_first);
+                self.reported.extend(first.drain(..of_first));
                 self.begun = !first.is_empty();
                 if first.is_empty() {
                     self.frames.pop_front();
@@ -257,6 +281,87 @@ async fn what_is_dropped_as_not_begun_was_not_sent() {
     soon(queue.write_all(&write)).await;
     drop(write);
     assert!(soon(reading).await.unwrap() == sent);
+}
+
+#[tokio::test]
+async fn a_frame_of_which_a_byte_was_sent_has_begun_wherever_what_is_encrypted_ends() {
+    let around = |len: usize| len - 2..=len + 2;
+    // As many of these as fit into what is encrypted at once end a byte before it does.
+    let alike = [1285, 13_107, 21_845, 65_535].into_iter().flat_map(around);
+    let cases = alike.map(|len| (len, len));
+    // And so do these, with some of 1,000 bytes behind them.
+    let firsts = [535, 64_535, 65_535].into_iter().flat_map(around);
+    for (first, len) in cases.chain(firsts.map(|first| (first, 1000))) {
+        let (_read, write, mut client) = narrow_connection().await;
+        let mut queue = Queue::default();
+        let mut got = Vec::new();
+        for round in 0..3 {
+            // More than is encrypted at once and the operating system holds.
+            let frames = (0..=(160 << 10) / len).map(|_| vec![round; len]);
+            queue.frames.push_back(vec![round; first]);
+            queue.frames.extend(frames);
+            // The peer takes what is encrypted, so that more is, of which something is left again.
+            let before = queue.reported.len();
+            let encrypted = before + usize::from(round > 0);
+            let mut taken = vec![0; encrypted - got.len()];
+            let reading = client.read_exact(&mut taken);
+            let writing = async {
+                while !queue.write(&write).unwrap() && queue.reported.len() == before {
+                    let writable = poll_fn(|cx| write.tcp().poll_write_ready(cx));
+                    writable.await.unwrap();
+                }
+            };
+            let (read, ()) = soon(async { tokio::join!(reading, writing) }).await;
+            got.extend_from_slice(&taken[..read.unwrap()]);
+            assert!(!queue.frames.is_empty());
+            queue.frames.truncate(usize::from(queue.begun));
+        }
+        queue.frames.push_back(b"the end".to_vec());
+        let reading = tokio::spawn(async move {
+            client.read_to_end(&mut got).await.unwrap();
+            got
+        });
+        soon(queue.write_all(&write)).await;
+        drop(write);
+        let got = soon(reading).await.unwrap();
+        assert!(got == queue.reported, "{first} and {len}");
+    }
+}
+
+#[tokio::test]
+async fn r7_a_slow_peer_gets_whole_frames_and_then_the_close_frame() {
+    let (_read, write, mut client) = narrow_connection().await;
+    let write = Arc::new(write);
+    let message = Frame::message(Message::Binary(&[7; 1281]));
+    let capacity = 100 * message.wire_len();
+    let outbox = Outbox::new(capacity, SlowConsumer::Close, Arc::default(), write.clone());
+    for _ in 0..100 {
+        assert!(outbox.send(message.clone()).is_ok());
+    }
+    outbox.flush();
+    while let Ok(accepted) = outbox.send(message.clone()) {
+        let _ = accepted;
+    }
+    let writing = async {
+        while outbox.buffered() > 0 {
+            poll_fn(|cx| write.tcp().poll_write_ready(cx))
+                .await
+                .unwrap();
+            outbox.flush();
+        }
+        outbox.abort();
+        drop(write);
+    };
+    let mut got = Vec::new();
+    let (read, ()) = soon(async { tokio::join!(client.read_to_end(&mut got), writing) }).await;
+    read.unwrap();
+    let close = Frame::close(Some(1008), "Slow consumer");
+    let messages = got.strip_suffix(close.as_bytes());
+    let messages = messages.expect("the close frame comes last");
+    assert!(messages.len() >= message.wire_len());
+    for frame in messages.chunks(message.wire_len()) {
+        assert!(frame == message.as_bytes());
+    }
 }
 
 #[tokio::test]
