@@ -9,12 +9,14 @@ mod share;
 
 use std::collections::BTreeMap;
 use std::future::{Future, poll_fn};
+use std::mem::forget;
 use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Poll, ready};
 use std::time::{Duration, Instant};
 
 use tokio::task::yield_now;
+use tokio::time::sleep;
 
 pub use self::counter::Counter;
 pub use self::rate::Rate;
@@ -254,6 +256,21 @@ impl Account {
         }
     }
 
+    /// Counts one, and waits until there may be one. Who comes later waits for longer, and each is woken once. Cancel-safe:
+    /// one that was not waited for to the end is not counted.
+    pub async fn wait_for_one(&self, spent: Spent) {
+        let mut reserved = Vec::new();
+        // One after the other: the tenant's others do not wait for what waits for its own plugin's.
+        for rate in self.budgets().into_iter().filter_map(|it| it.rate(spent)) {
+            let wait = rate.reserve(Instant::now());
+            reserved.push(Reserved(rate));
+            if !wait.is_zero() {
+                sleep(wait).await;
+            }
+        }
+        reserved.into_iter().for_each(forget);
+    }
+
     /// For how long there may be none; none when there may be some. To be asked before what is then charged by
     /// [`Account::charge`], when only afterwards is known how much it was.
     #[must_use]
@@ -308,6 +325,15 @@ impl Account {
     #[must_use]
     pub fn capped(&self) -> Option<&Share> {
         self.0.capped.as_deref()
+    }
+}
+
+/// One that was reserved. Dropped, it is given back.
+struct Reserved<'a>(&'a Rate);
+
+impl Drop for Reserved<'_> {
+    fn drop(&mut self) {
+        self.0.give_back();
     }
 }
 
@@ -372,5 +398,56 @@ mod tests {
         for _ in 0..1000 {
             assert!(unbounded.spend_one(Spent::Messages).is_ok());
         }
+    }
+
+    #[tokio::test]
+    async fn who_waits_is_let_in_in_order_and_woken_once() {
+        const MANY: usize = 20;
+        let messages = Quotas {
+            messages_per_second: Some(200),
+            ..Quotas::default()
+        };
+        let account = Tenants::new(1).account(Some("acme"), &messages, &Quotas::default());
+        while account.spend_one(Spent::Messages).is_ok() {}
+        let in_order = Arc::new(Mutex::new(Vec::new()));
+        let waiting = (0..MANY).map(|place| {
+            let (account, in_order) = (account.clone(), in_order.clone());
+            tokio::spawn(async move {
+                let mut polls = 0;
+                let mut waiting = pin!(account.wait_for_one(Spent::Messages));
+                poll_fn(|cx| {
+                    polls += 1;
+                    waiting.as_mut().poll(cx)
+                })
+                .await;
+                in_order.lock().unwrap().push(place);
+                polls
+            })
+        });
+        for waiting in waiting.collect::<Vec<_>>() {
+            assert_eq!(waiting.await.unwrap(), 2);
+        }
+        assert!(in_order.lock().unwrap().iter().copied().eq(0..MANY));
+        assert!(
+            account
+                .exhausted(Spent::Messages)
+                .is_none_or(|wait| wait.as_millis() < 10)
+        );
+    }
+
+    #[tokio::test]
+    async fn who_leaves_the_line_is_not_counted() {
+        let messages = |per_second| Quotas {
+            messages_per_second: Some(per_second),
+            ..Quotas::default()
+        };
+        let account = Tenants::new(1).account(Some("acme"), &messages(1000), &messages(1));
+        assert!(account.spend_one(Spent::Messages).is_ok());
+        for _ in 0..1000 {
+            let waiting =
+                tokio::time::timeout(Duration::ZERO, account.wait_for_one(Spent::Messages));
+            assert!(waiting.await.is_err());
+        }
+        assert!(account.exhausted(Spent::Messages).unwrap() <= Duration::from_secs(1));
     }
 }
