@@ -143,7 +143,8 @@ pub fn serve<H>(
         if in_order {
             // Closing with bytes unread would reset the connection and could cost the peer our last frames. Boxed, as
             // it comes once.
-            let _ = Box::pin(timeout(close_timeout, reader.discard())).await;
+            let account = namespace.sockets().account();
+            let _ = Box::pin(timeout(close_timeout, reader.discard(account))).await;
         }
         drop(reader);
         if let Some(event) = &unheard {
@@ -291,6 +292,7 @@ impl Conversation<'_> {
 
     /// Waits for the peer's answer to our close frame, leaving aside what it sent before.
     async fn closing_handshake(&mut self) -> CloseEvent {
+        self.reader.leave_messages_aside();
         poll_fn(|cx| self.socket.outbox().poll_swept(cx)).await;
         let account = self.namespace.sockets().account();
         let answered = async {
@@ -334,6 +336,7 @@ impl Conversation<'_> {
         self.metrics.lost(match error.close_code() {
             CloseCode::MessageTooBig => Loss::Size,
             CloseCode::InvalidPayload => Loss::Payload,
+            CloseCode::TryAgainLater => Loss::Receiving,
             _ => Loss::Protocol,
         });
         let reason = error.to_string();
