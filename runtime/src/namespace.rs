@@ -12,7 +12,6 @@ use crate::hub::{self, Socket};
 use crate::message::{CloseEvent, Message};
 use crate::plugin::describe::NamespaceDescriptor;
 use crate::plugin::{CallError, Event, Plugin};
-use crate::quota::Spent;
 use crate::telemetry::span;
 
 /// The sockets behind a path and who handles them.
@@ -120,17 +119,6 @@ impl Namespace {
         offered.into_iter().find(|offer| {
             self.protocols.is_empty() || self.protocols.iter().any(|listed| listed == offer)
         })
-    }
-
-    /// Waits until one more message of a client may come. Who sends more is held back. Returns whether it had to wait.
-    pub async fn admit_message(&self) -> bool {
-        let mut waited = false;
-        while let Err(wait) = self.sockets.account().spend_one(Spent::Messages) {
-            waited = true;
-            // Boxed, as it is rare.
-            Box::pin(tokio::time::sleep(wait)).await;
-        }
-        waited
     }
 
     /// Takes a socket in and runs on-open.

@@ -4,8 +4,8 @@
 use std::time::{Duration, Instant};
 
 use tulpar_tests::{
-    Client, Connect, Raw, Request, Server, connect, eventually, expect_echo, expect_handler_error,
-    get, json,
+    Client, Connect, Frame, Opcode, Raw, Request, Server, Signal, connect, eventually, expect_echo,
+    expect_handler_error, frame, get, json,
 };
 
 /// The commander for two tenants and for the root folder.
@@ -139,6 +139,71 @@ async fn clients_that_send_more_than_their_tenant_may_receive_are_held_back() {
         other.recv_text().await;
     }
     assert!(begun.elapsed() < Duration::from_secs(1));
+}
+
+#[tokio::test]
+async fn v1_sockets_that_wait_for_their_tenant_end_at_once_when_the_server_stops() {
+    const FLOODING: usize = 200;
+    let mut server = server(
+        "[tenant.acme]\nquotas = { messages-per-second = 50 }\n[timeouts]\ngrace-ms = 3000\nclose-ms = 500",
+    );
+    let mut flooding = Vec::new();
+    let messages = frame(Opcode::Text, b"x").bytes().repeat(50);
+    for _ in 0..FLOODING {
+        let mut raw = Raw::upgraded(server.address(), "/acme/echo").await;
+        raw.write(&messages).await;
+        flooding.push(raw);
+    }
+    eventually("all but the first to wait", async || {
+        let waiting = server.metric("tulpar_held_back_total");
+        (waiting >= FLOODING as u64 - 5).then_some(())
+    })
+    .await;
+    server.signal(Signal::TERM);
+    // What most of them wait for would come seconds later.
+    for mut raw in flooding {
+        assert_eq!(raw.close_frame().await.0, 1001);
+    }
+    assert_eq!(server.wait_exit(Duration::from_secs(3)).code(), Some(0));
+}
+
+#[tokio::test]
+async fn v2_messages_that_are_half_there_are_bounded_for_a_tenant_and_for_the_whole_server() {
+    let half = vec![b'x'; 1_000_000];
+    for (config, path, others) in [
+        ("[quotas]", "/acme/echo", "/other/commander"),
+        ("[limits]", "/commander", "/acme/echo"),
+    ] {
+        let server = server(&format!("{config}\nreceiving-bytes = 1500000"));
+        let open = async || Raw::upgraded(server.address(), path).await;
+        let mut first = open().await;
+        first.send(frame(Opcode::Text, &half).unfinished()).await;
+        first.send(frame(Opcode::Ping, b"")).await;
+        assert_eq!(first.frame().await, Frame::whole(Opcode::Pong, b""));
+
+        let mut second = open().await;
+        second.send(frame(Opcode::Text, &half).unfinished()).await;
+        assert_eq!(second.close_frame().await.0, 1013, "{config}");
+        let lost = server.metric("tulpar_sockets_lost_total{reason=\"receiving\"}");
+        assert_eq!(lost, 1, "{config}");
+        // Small ones need no such room.
+        expect_echo(&server, path).await;
+        expect_echo(&server, others).await;
+
+        // What the one that is there takes is free again when it is done with, and when its socket ends.
+        first.send(frame(Opcode::Continuation, b"")).await;
+        assert!(first.frame().await == Frame::whole(Opcode::Text, &half));
+        for _ in 0..3 {
+            let mut next = eventually("room for another", async || {
+                let mut next = open().await;
+                next.send(frame(Opcode::Text, &half).unfinished()).await;
+                next.send(frame(Opcode::Ping, b"")).await;
+                (next.frame().await == Frame::whole(Opcode::Pong, b"")).then_some(next)
+            })
+            .await;
+            next.finish().await;
+        }
+    }
 }
 
 #[tokio::test]

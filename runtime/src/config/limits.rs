@@ -37,6 +37,8 @@ pub struct Limits {
     pub host_calls: u64,
     /// Size of a message, in either direction, put together from its fragments.
     pub max_message_bytes: usize,
+    /// What messages that are coming in may take in the whole server, beyond the first 64 KiB of each connection.
+    pub receiving_bytes: u64,
     /// What may wait to be written to one socket. A single message that finds the queue empty may exceed it.
     pub outbox_bytes: usize,
     /// What the operating system may hold of a connection that it cannot send yet, on Linux. 0: as much as it likes.
@@ -208,6 +210,7 @@ impl Default for Limits {
             host_calls: 1_000_000,
             // Bun's `maxPayloadLength`.
             max_message_bytes: 16 << 20,
+            receiving_bytes: 1 << 30,
             outbox_bytes: 1 << 20,
             unsent_bytes: 128 << 10,
             rooms_per_socket: 1000,

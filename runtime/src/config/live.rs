@@ -17,7 +17,7 @@ pub struct Live(Arc<ArcSwap<Config>>);
 
 /// Settings of which nobody takes note while the server runs, as they stand in a file; a table stands for all in it. What
 /// is said of single tenants and plugins is reloaded but for their quotas.
-const AT_START: [&str; 28] = [
+const AT_START: [&str; 29] = [
     "admin",
     "backplane",
     "cache",
@@ -27,6 +27,7 @@ const AT_START: [&str; 28] = [
     "limits.instance-memory-bytes",
     "limits.instances",
     "limits.quarantine-failures",
+    "limits.receiving-bytes",
     "limits.store-bytes",
     "limits.store-value-bytes",
     "limits.unsent-bytes",

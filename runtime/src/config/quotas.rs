@@ -19,6 +19,8 @@ pub struct Quotas {
     pub rooms: Option<u64>,
     /// Messages that wait in the outboxes of its sockets, in bytes, each counted once however many receivers it has.
     pub queued_bytes: Option<u64>,
+    /// Messages that are coming in to its sockets, in bytes, beyond the first 64 KiB of each socket.
+    pub receiving_bytes: Option<u64>,
     /// Messages from its clients; over it they are held back.
     pub messages_per_second: Option<u64>,
     /// Messages queued to sockets; over it sending fails.
@@ -47,6 +49,7 @@ impl Quotas {
             connections: Some(10_000),
             rooms: Some(100_000),
             queued_bytes: Some(256 << 20),
+            receiving_bytes: Some(256 << 20),
             messages_per_second: Some(50_000),
             deliveries_per_second: Some(1_000_000),
             host_calls_per_second: Some(1_000_000),
@@ -72,6 +75,7 @@ impl Quotas {
             connections,
             rooms,
             queued_bytes,
+            receiving_bytes,
             messages_per_second,
             deliveries_per_second,
             host_calls_per_second,
@@ -85,6 +89,7 @@ impl Quotas {
             connections: connections.or(base.connections),
             rooms: rooms.or(base.rooms),
             queued_bytes: queued_bytes.or(base.queued_bytes),
+            receiving_bytes: receiving_bytes.or(base.receiving_bytes),
             messages_per_second: messages_per_second.or(base.messages_per_second),
             deliveries_per_second: deliveries_per_second.or(base.deliveries_per_second),
             host_calls_per_second: host_calls_per_second.or(base.host_calls_per_second),
@@ -109,7 +114,7 @@ mod tests {
 
         // Every key by its name, so that none lands in another's place.
         let quotas = Table::try_from(base).unwrap();
-        assert_eq!(quotas.len(), 11);
+        assert_eq!(quotas.len(), 12);
         for (key, value) in &quotas {
             let other = Value::Integer(value.as_integer().unwrap() + 1);
             let said = Table::from_iter([(key.clone(), other.clone())]);

@@ -36,7 +36,7 @@ const ANY: i64 = i64::MAX;
 const HOUR: i64 = 3_600_000;
 const DAY: i64 = 24 * HOUR;
 
-const LIMITS: [Range; 30] = [
+const LIMITS: [Range; 31] = [
     range("max-plugin-bytes", 1, 1 << 30),
     overridable("instance-memory-bytes", 1 << 16, 1 << 32),
     range("instances", 1, 10_000),
@@ -52,6 +52,7 @@ const LIMITS: [Range; 30] = [
     overridable("handles", 0, ANY),
     overridable("host-calls", 1, 1_000_000_000),
     overridable("max-message-bytes", 1, 1 << 30),
+    range("receiving-bytes", 1, 1 << 44),
     overridable("outbox-bytes", 1, 1 << 30),
     range("unsent-bytes", 0, 1 << 30),
     overridable("rooms-per-socket", 0, ANY),
@@ -94,12 +95,13 @@ const SOCKETS: [Range; 3] = [
 ];
 
 // A rate of 0 would hold back forever, and a tenant that may compute nothing cannot even say what its plugins are.
-const QUOTAS: [Range; 11] = [
+const QUOTAS: [Range; 12] = [
     range("instances", 1, 10_000),
     range("memory-bytes", 1 << 16, 1 << 44),
     range("connections", 0, 10_000_000),
     range("rooms", 0, 1_000_000_000),
     range("queued-bytes", 1, 1 << 40),
+    range("receiving-bytes", 1, 1 << 40),
     range("messages-per-second", 1, 1_000_000_000),
     range("deliveries-per-second", 1, 1_000_000_000),
     range("host-calls-per-second", 1, 1_000_000_000),

@@ -25,7 +25,7 @@ pub(super) enum Added {
     More,
     /// Nothing is missing.
     Whole,
-    /// So many bytes at the end of the fragment have still to be inflated, when others have had the thread.
+    /// So many bytes at the end of the fragment have still to be inflated, in a turn of the tenant's.
     Rest(usize),
 }
 
@@ -119,7 +119,7 @@ impl Assembler {
             if let Some(inflater) = &mut self.inflater {
                 inflater.announce(payload.len());
             }
-            return self.inflate(header, payload);
+            return Ok(Added::Rest(payload.len()));
         }
         if self.text && !header.fin {
             self.look_at(header, seen, &payload[seen..])?;
@@ -128,7 +128,7 @@ impl Assembler {
         Ok(self.added(header))
     }
 
-    /// Inflates a compressed fragment that is being added, or the rest of it.
+    /// Inflates some of a compressed fragment that has been added, or of the rest of it.
     pub(super) fn inflate(
         &mut self,
         header: &Header,
@@ -155,6 +155,23 @@ impl Assembler {
             self.stage = Stage::Begun;
             Added::More
         }
+    }
+
+    /// Lets go of what there is of a message, more of which may come.
+    pub(super) fn let_go(&mut self) {
+        self.release();
+        self.payload = Vec::new();
+    }
+
+    /// Takes note of a fragment that [`Assembler::check`] has let pass and nobody wants.
+    pub(super) fn skip(&mut self, header: &Header) {
+        if header.opcode != OpCode::Continuation {
+            self.deflated = header.deflated;
+        }
+        self.stage = match header.fin {
+            true => Stage::Empty,
+            false => Stage::Begun,
+        };
     }
 
     /// The memory that the fragments take, in bytes.

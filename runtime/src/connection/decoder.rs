@@ -62,6 +62,9 @@ pub enum ProtocolError {
     /// A compressed message that inflates to more than `sockets.compression-ratio` times its size.
     #[error("Message inflates to too much")]
     MessageTooDense,
+    /// A message for which there is no room, see `limits.receiving-bytes`.
+    #[error("No room for the message")]
+    NoRoom,
     /// A compressed message that cannot be inflated.
     #[error("Invalid compressed data")]
     InvalidDeflate,
@@ -85,6 +88,7 @@ impl ProtocolError {
             // RFC 7692 names no code for what cannot be inflated. It is not of the message's type, as text that is not UTF-8.
             Self::InvalidText | Self::InvalidDeflate => CloseCode::InvalidPayload,
             Self::MessageTooBig | Self::MessageTooDense => CloseCode::MessageTooBig,
+            Self::NoRoom => CloseCode::TryAgainLater,
             _ => CloseCode::ProtocolError,
         }
     }
@@ -143,6 +147,11 @@ impl Header {
             mask,
         };
         Ok(Some((header, bytes.len() - rest.len())))
+    }
+
+    /// Whether it is of a frame that is no part of a message.
+    pub(super) fn is_control(&self) -> bool {
+        matches!(self.opcode, OpCode::Close | OpCode::Ping | OpCode::Pong)
     }
 
     /// Unmasks the payload of this header's frame, where it is, from the byte `from` on.

@@ -31,6 +31,7 @@ use crate::hub::{self, CloseCode, Frame, Next, Socket, State};
 use crate::message::{CloseEvent, Message};
 use crate::metrics::{Loss, Metrics};
 use crate::namespace::{HandlerFailed, Namespace};
+use crate::quota::{Account, Spent};
 use crate::transport::{ReadHalf, WriteHalf};
 
 /// What a connection needs to know of the configuration.
@@ -148,7 +149,8 @@ pub fn serve<H: Held>(
         if in_order {
             // Closing with bytes unread would reset the connection and could cost the peer our last frames. Boxed, as
             // it comes once.
-            let _ = Box::pin(timeout(close_timeout, reader.discard())).await;
+            let account = namespace.sockets().account();
+            let _ = Box::pin(timeout(close_timeout, reader.discard(account))).await;
         }
         drop(reader);
         let rest = held.release();
@@ -207,8 +209,14 @@ impl Conversation<'_> {
             drained_last = matches!(turned, Turned::Drained);
             match turned {
                 Turned::Incoming(Ok(Incoming::Message(message))) => {
-                    if namespace.admit_message().await {
+                    let account = namespace.sockets().account();
+                    if account.spend_one(Spent::Messages).is_err() {
                         metrics.held_back();
+                        // Boxed, as it is rare.
+                        if !Box::pin(admitted(account, socket)).await {
+                            // The next round sees to the end.
+                            continue;
+                        }
                     }
                     if let Err(failed) = namespace.message(socket, message).await {
                         self.tell(failed);
@@ -287,6 +295,7 @@ impl Conversation<'_> {
 
     /// Waits for the peer's answer to our close frame, leaving aside what it sent before.
     async fn closing_handshake(&mut self) -> CloseEvent {
+        self.reader.leave_messages_aside();
         poll_fn(|cx| self.socket.outbox().poll_swept(cx)).await;
         let account = self.namespace.sockets().account();
         let answered = async {
@@ -330,6 +339,7 @@ impl Conversation<'_> {
         self.metrics.lost(match error.close_code() {
             CloseCode::MessageTooBig => Loss::Size,
             CloseCode::InvalidPayload => Loss::Payload,
+            CloseCode::TryAgainLater => Loss::Receiving,
             _ => Loss::Protocol,
         });
         let reason = error.to_string();
@@ -364,6 +374,17 @@ impl Conversation<'_> {
             .send(Frame::message(Message::Text(&error.to_string())));
         self.socket.close(CloseCode::InternalError, "Handler error");
     }
+}
+
+/// Waits until the tenant and the plugin may get one more message. Returns whether it still is to be handled: not when the
+/// socket ends meanwhile.
+async fn admitted(account: &Account, socket: &Socket) -> bool {
+    let mut waiting = pin!(account.wait_for_one(Spent::Messages));
+    poll_fn(|cx| match socket.outbox().poll_next(cx) {
+        Poll::Ready(Next::Close) => Poll::Ready(false),
+        _ => waiting.as_mut().poll(cx).map(|()| true),
+    })
+    .await
 }
 
 fn peer_closed(code: Option<u16>, reason: &str) -> CloseEvent {

@@ -5,22 +5,30 @@
 
 use std::cell::Cell;
 use std::future::{Future, poll_fn};
-use std::io;
 use std::mem::take;
 use std::ops::Range;
 use std::pin::pin;
+use std::task::{Poll, ready};
+use std::time::{Duration, Instant};
 
 use fastwebsockets::OpCode;
 use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::task::yield_now;
 
 use super::assembler::{Added, Assembler};
 use super::decoder::{Header, ProtocolError, parse_close};
 use crate::deflate::Inflater;
 use crate::message::Message;
-use crate::quota::Account;
+use crate::quota::{Account, Held, Hold};
 
 /// How much is asked of the operating system at once, at least. Some hundred small messages.
 const READ: usize = 16 << 10;
+/// How large a buffer is at most that a thread keeps as its spare one. What a connection holds beyond that is counted.
+const SMALL: usize = 4 * READ;
+/// Frames that are taken out in one go and are no whole message as they stand. Then others have their turn.
+const AT_ONCE: u16 = 512;
+/// For how long fragments are inflated in one turn.
+const TURN: Duration = Duration::from_micros(500);
 
 thread_local! {
     static SPARE: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
@@ -62,6 +70,12 @@ pub struct Reader<R> {
     assembler: Assembler,
     /// A compressed frame that is not inflated to its end, and how many of the bytes taken out last are the rest of it.
     unfinished: Option<(Header, usize)>,
+    /// Such frames since others had their turn.
+    fruitless: u16,
+    /// Whether nobody wants messages any more.
+    closing: bool,
+    /// What is held beyond [`SMALL`], as it is counted. Boxed, as it is rare.
+    counted: Option<Box<Hold>>,
 }
 
 impl<R: AsyncRead + Unpin> Reader<R> {
@@ -81,31 +95,46 @@ impl<R: AsyncRead + Unpin> Reader<R> {
             waiting: None,
             assembler: Assembler::new(max_message_bytes, inflater),
             unfinished: None,
+            fruitless: 0,
+            closing: false,
+            counted: None,
         }
     }
 
-    /// What comes next. Cancel-safe. What it takes to inflate a large message counts on `account`.
+    /// What comes next. Cancel-safe. What it takes to inflate a message counts on `account`, and so does the memory for a large
+    /// one, until the next is asked for.
     ///
     /// # Errors
-    /// The peer breaks the protocol or the limit. Nothing can be read behind that.
+    /// The peer breaks the protocol or a limit. Nothing can be read behind that.
     pub async fn next(&mut self, account: &Account) -> Result<Incoming<'_>, ProtocolError> {
         self.assembler.release();
         let taken = loop {
-            let mut taken = self.take();
+            let mut taken = match self.unfinished {
+                None => self.take(),
+                Some(_) => Ok(None),
+            };
             if self.unfinished.is_some() {
-                let rest = account.in_turns(|| {
-                    taken = self.take();
-                    self.unfinished.is_none()
+                let inflating = account.in_turns(|| {
+                    taken = self.inflate(account);
+                    taken.is_err() || self.unfinished.is_none()
                 });
-                // Boxed, as it is rare.
-                Box::pin(rest).await;
+                // Boxed, so that it takes no room in the task of each idle connection.
+                Box::pin(inflating).await;
             }
             match taken? {
                 Some(taken) => break taken,
-                None if matches!(self.read().await, Ok(1..)) => {}
+                None if self.fruitless >= AT_ONCE => {
+                    self.fruitless = 0;
+                    // Behind the driver, as a guest that computes.
+                    yield_now().await;
+                }
+                None if self.read(account).await? > 0 => {}
                 None => break Taken::End,
             }
         };
+        if let Taken::Message { .. } | Taken::Assembled = taken {
+            self.count(account)?;
+        }
         Ok(match taken {
             Taken::Message { text, payload } => {
                 Incoming::Message(message(text, &self.buffer[payload])?)
@@ -124,6 +153,18 @@ impl<R: AsyncRead + Unpin> Reader<R> {
         })
     }
 
+    /// What comes next, behind a compressed frame of which some is inflated first, or several small ones.
+    fn inflate(&mut self, account: &Account) -> Result<Option<Taken>, ProtocolError> {
+        let begun = Instant::now();
+        loop {
+            let taken = self.take()?;
+            self.count(account)?;
+            if self.unfinished.is_none() || begun.elapsed() >= TURN {
+                return Ok(taken);
+            }
+        }
+    }
+
     /// What comes next, as far as it has been read and inflated.
     fn take(&mut self) -> Result<Option<Taken>, ProtocolError> {
         loop {
@@ -132,19 +173,29 @@ impl<R: AsyncRead + Unpin> Reader<R> {
                     let rest = &self.buffer[self.taken - rest..self.taken];
                     (header, self.assembler.inflate(&header, rest)?)
                 }
+                None if self.fruitless >= AT_ONCE => return Ok(None),
                 None => {
                     let Some((header, payload, seen)) = self.take_frame()? else {
                         return Ok(None);
                     };
                     match header.opcode {
-                        OpCode::Ping => return Ok(Some(Taken::Ping(payload))),
-                        OpCode::Pong => return Ok(Some(Taken::Pong)),
-                        OpCode::Close => return Ok(Some(Taken::Close(payload))),
-                        OpCode::Text | OpCode::Binary if header.fin && !header.deflated => {
+                        OpCode::Text | OpCode::Binary
+                            if header.fin && !header.deflated && !self.closing =>
+                        {
                             let text = header.opcode == OpCode::Text;
                             return Ok(Some(Taken::Message { text, payload }));
                         }
-                        OpCode::Text | OpCode::Binary | OpCode::Continuation => {}
+                        OpCode::Close => return Ok(Some(Taken::Close(payload))),
+                        _ => self.fruitless += 1,
+                    }
+                    match header.opcode {
+                        OpCode::Ping => return Ok(Some(Taken::Ping(payload))),
+                        OpCode::Pong => return Ok(Some(Taken::Pong)),
+                        _ if self.closing => {
+                            self.assembler.skip(&header);
+                            continue;
+                        }
+                        _ => {}
                     }
                     let payload = &self.buffer[payload];
                     (header, self.assembler.add(&header, payload, seen)?)
@@ -164,7 +215,7 @@ impl<R: AsyncRead + Unpin> Reader<R> {
     /// The next frame, when all of it has been read, where its unmasked payload is, and how much of that has been looked
     /// at before.
     fn take_frame(&mut self) -> Result<Option<(Header, Range<usize>, usize)>, ProtocolError> {
-        let (header, seen) = match self.waiting {
+        let (mut header, seen) = match self.waiting {
             Some(waiting) => waiting,
             None => {
                 let inflates = self.assembler.inflates();
@@ -179,6 +230,12 @@ impl<R: AsyncRead + Unpin> Reader<R> {
         };
         let end = self.taken + header.payload_len;
         if end > self.buffer.len() {
+            if self.closing && !header.is_control() {
+                header.payload_len = end - self.buffer.len();
+                self.taken = self.buffer.len();
+                self.waiting = Some((header, 0));
+                return Ok(None);
+            }
             let seen = self.look_at(&header, seen)?;
             self.waiting = Some((header, seen));
             return Ok(None);
@@ -204,13 +261,16 @@ impl<R: AsyncRead + Unpin> Reader<R> {
         Ok(payload.len())
     }
 
-    async fn read(&mut self) -> io::Result<usize> {
+    /// Reads more. Returns how much: nothing when the connection has ended or broken.
+    async fn read(&mut self, account: &Account) -> Result<usize, ProtocolError> {
         self.buffer.drain(..self.taken);
         self.taken = 0;
         let Self {
             stream,
             buffer,
             waiting,
+            assembler,
+            counted,
             ..
         } = self;
         let payload_len = waiting.map_or(0, |(header, _)| header.payload_len);
@@ -223,11 +283,13 @@ impl<R: AsyncRead + Unpin> Reader<R> {
             // Room for what is missing, but never more at once than has come already: a header alone reserves nothing.
             let missing = payload_len.saturating_sub(buffer.len());
             buffer.reserve(missing.clamp(READ, buffer.len().max(READ)));
+            count(counted, buffer.capacity() + assembler.held(), account)?;
             let polled = pin!(stream.read_buf(buffer)).poll(cx);
             if buffer.is_empty() {
                 give_back(take(buffer));
             }
-            polled
+            let read = ready!(polled).unwrap_or_default();
+            Poll::Ready(Ok(read))
         })
         .await
     }
@@ -244,12 +306,27 @@ impl<R: AsyncRead + Unpin> Reader<R> {
         self.buffer.capacity() + self.assembler.held()
     }
 
+    fn count(&mut self, account: &Account) -> Result<(), ProtocolError> {
+        let held = self.held();
+        count(&mut self.counted, held, account)
+    }
+
+    /// From now on no messages are wanted, whole or not, but what the peer says at the end. What there is of one is let go.
+    pub(super) fn leave_messages_aside(&mut self) {
+        self.closing = true;
+        self.assembler.let_go();
+        if let Some((header, _)) = self.unfinished.take() {
+            self.assembler.skip(&header);
+        }
+    }
+
     /// Reads and throws away what still comes, until the peer closes its side.
-    pub(super) async fn discard(&mut self) {
+    pub(super) async fn discard(&mut self, account: &Account) {
+        self.leave_messages_aside();
         self.waiting = None;
         loop {
             self.taken = self.buffer.len();
-            if !matches!(self.read().await, Ok(1..)) {
+            if !matches!(self.read(account).await, Ok(1..)) {
                 return;
             }
         }
@@ -258,8 +335,33 @@ impl<R: AsyncRead + Unpin> Reader<R> {
 
 /// Makes a buffer the thread's spare one, unless a large message has made it large.
 fn give_back(buffer: Vec<u8>) {
-    if (READ..=4 * READ).contains(&buffer.capacity()) {
+    if (READ..=SMALL).contains(&buffer.capacity()) {
         SPARE.set(buffer);
+    }
+}
+
+/// Counts what is held, when it is much.
+fn count(
+    counted: &mut Option<Box<Hold>>,
+    held: usize,
+    account: &Account,
+) -> Result<(), ProtocolError> {
+    let more = held.saturating_sub(SMALL) as u64;
+    let has_room = match counted {
+        Some(hold) if more > 0 => hold.resize(more),
+        Some(_) => {
+            *counted = None;
+            true
+        }
+        None if more > 0 => {
+            *counted = account.hold(Held::Receiving, more).map(Box::new);
+            counted.is_some()
+        }
+        None => true,
+    };
+    match has_room {
+        true => Ok(()),
+        false => Err(ProtocolError::NoRoom),
     }
 }
 
@@ -270,5 +372,146 @@ fn message(text: bool, payload: &[u8]) -> Result<Message<'_>, ProtocolError> {
             .map_err(|_| ProtocolError::InvalidText)
     } else {
         Ok(Message::Binary(payload))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use flate2::{Compress, Compression, FlushCompress};
+
+    use super::*;
+    use crate::deflate::Side;
+
+    /// A frame with this first byte, masked with zeros.
+    fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
+        let len = u16::try_from(payload.len()).unwrap().to_be_bytes();
+        let short = u8::try_from(payload.len()).ok().filter(|len| *len < 126);
+        let head = match short {
+            Some(len) => vec![first, 0x80 | len],
+            None => vec![first, 0x80 | 126, len[0], len[1]],
+        };
+        [&head[..], &[0; 4], payload].concat()
+    }
+
+    fn inflating(wire: &[u8]) -> Reader<&[u8]> {
+        let client = Side {
+            window_bits: 15,
+            takeover: false,
+        };
+        let inflater = Inflater::new(client, 1 << 20, 1000);
+        Reader::new(wire, Vec::new(), 1 << 20, Some(Box::new(inflater)))
+    }
+
+    fn deflated(message: &[u8]) -> Vec<u8> {
+        let mut output = Vec::with_capacity(message.len() + 100);
+        let mut compressor = Compress::new(Compression::best(), false);
+        let flush = FlushCompress::Sync;
+        compressor
+            .compress_vec(message, &mut output, flush)
+            .unwrap();
+        output.truncate(output.len() - 4);
+        output
+    }
+
+    #[tokio::test]
+    async fn v2_frames_that_make_no_message_let_others_run_in_between() {
+        const FRAMES: usize = 20 * AT_ONCE as usize;
+        let account = Account::unbounded();
+        let pongs = frame(0x8a, b"").repeat(FRAMES);
+        let fragments = [frame(0x01, b""), frame(0x00, b"").repeat(FRAMES)].concat();
+        for (wire, closing) in [(&pongs, false), (&fragments, false), (&fragments, true)] {
+            let mut reader = Reader::new(&wire[..], Vec::new(), 100, None);
+            if closing {
+                reader.leave_messages_aside();
+            }
+            let mut reading =
+                pin!(async { while reader.next(&account).await.unwrap() != Incoming::End {} });
+            let mut polls = 0;
+            poll_fn(|cx| {
+                polls += 1;
+                reading.as_mut().poll(cx)
+            })
+            .await;
+            assert!(polls >= 20, "{polls}");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_it_takes_to_inflate_a_small_message_counts_for_its_tenant() {
+        let account = Account::unbounded();
+        let compressed = deflated(&[0; 60_000]);
+        let wire = frame(0xc2, &compressed).repeat(100);
+        let mut reader = inflating(&wire);
+        for _ in 0..100 {
+            let incoming = reader.next(&account).await;
+            assert!(
+                matches!(incoming, Ok(Incoming::Message(message)) if message.payload().len() == 60_000)
+            );
+        }
+        assert!(account.share().used() > 0);
+    }
+
+    #[tokio::test]
+    async fn who_closes_neither_inflates_nor_keeps_what_still_comes() {
+        let account = Account::unbounded();
+        let no_deflate = [0xff; 20];
+        let wire = [
+            frame(0xc1, &no_deflate),
+            frame(0x41, &no_deflate),
+            frame(0x89, b"in between"),
+            frame(0x80, &no_deflate),
+            frame(0x82, &[0; 60_000]),
+            frame(0x02, &[0; 60_000]),
+            frame(0x00, &[0; 60_000]),
+            frame(0x88, &[3, 0xe8]),
+        ]
+        .concat();
+        let mut reader = inflating(&wire);
+        reader.leave_messages_aside();
+        let first = reader.next(&account).await;
+        assert_eq!(first, Ok(Incoming::Ping(b"in between")));
+        let second = reader.next(&account).await;
+        assert_eq!(second, Ok(Incoming::Close(Some(1000), "")));
+        assert!(reader.held() <= SMALL, "{}", reader.held());
+        // What may not come then may not come now.
+        let mut reader = inflating(&[0x80, 0x80, 0, 0, 0, 0]);
+        reader.leave_messages_aside();
+        let refused = reader.next(&account).await;
+        assert_eq!(refused, Err(ProtocolError::StrayContinuation));
+    }
+
+    #[tokio::test]
+    async fn v2_what_a_half_message_takes_is_counted_and_given_back() {
+        let account = Account::unbounded();
+        let piece = [0; 60_000];
+        let wire = [
+            frame(0x02, &piece),
+            frame(0x00, &piece).repeat(9),
+            frame(0x89, b""),
+            frame(0x80, &piece),
+            frame(0x82, &piece),
+        ]
+        .concat();
+        let mut reader = Reader::new(&wire[..], Vec::new(), 1 << 20, None);
+        assert_eq!(reader.next(&account).await, Ok(Incoming::Ping(b"")));
+        let half = account.used(Held::Receiving);
+        assert!((400_000..1_400_000).contains(&half), "{half}");
+        assert!(matches!(
+            reader.next(&account).await,
+            Ok(Incoming::Message(_))
+        ));
+        assert!(account.used(Held::Receiving) >= half.min(11 * 60_000 - SMALL as u64));
+        assert!(matches!(
+            reader.next(&account).await,
+            Ok(Incoming::Message(_))
+        ));
+        assert_eq!(reader.next(&account).await, Ok(Incoming::End));
+        assert_eq!(account.used(Held::Receiving), 0);
+
+        let mut reader = Reader::new(&wire[..], Vec::new(), 1 << 20, None);
+        assert!(reader.next(&account).await.is_ok());
+        assert!(account.used(Held::Receiving) > 0);
+        drop(reader);
+        assert_eq!(account.used(Held::Receiving), 0);
     }
 }

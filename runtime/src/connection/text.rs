@@ -8,7 +8,7 @@ pub(super) struct TextCheck {
     /// The character that has begun.
     begun: [u8; 4],
     /// How much of it there is, at most three bytes.
-    len: usize,
+    len: u8,
 }
 
 impl TextCheck {
@@ -21,12 +21,13 @@ impl TextCheck {
             let Some((&byte, rest)) = piece.split_first() else {
                 return Ok(());
             };
-            self.begun[self.len] = byte;
-            self.len = unfinished(&self.begun[..=self.len])?.len();
+            let len = usize::from(self.len);
+            self.begun[len] = byte;
+            self.len = unfinished(&self.begun[..=len])?.len() as u8;
             piece = rest;
         }
         let rest = unfinished(piece)?;
-        self.len = rest.len();
+        self.len = rest.len() as u8;
         self.begun[..self.len].copy_from_slice(rest);
         Ok(())
     }

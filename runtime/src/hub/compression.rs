@@ -343,7 +343,7 @@ mod tests {
             queued_bytes: Some(400),
             ..Quotas::default()
         };
-        let account = Tenants::new(1).account(Some("acme"), &Quotas::default(), &quotas);
+        let account = Tenants::new(1, u64::MAX).account(Some("acme"), &Quotas::default(), &quotas);
         let peer = Peer::of(15, false, account.clone());
         let message = "x".repeat(300);
         peer.send(&message);

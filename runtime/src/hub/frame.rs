@@ -39,6 +39,8 @@ pub enum CloseCode {
     InternalError = 1011,
     /// The server cannot do what it is there for at the moment. Come back at once, to another one.
     ServiceRestart = 1012,
+    /// There is no room for what the peer sends at the moment. Come back later.
+    TryAgainLater = 1013,
 }
 
 /// Whether a close frame may carry that code (RFC 6455, section 7.4.1, and the registry it founded). 1016 to 2999 are

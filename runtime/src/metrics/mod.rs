@@ -48,6 +48,8 @@ pub enum Loss {
     Payload,
     /// A message over `limits.max-message-bytes`, or that inflates too much: 1009.
     Size,
+    /// There is no room for the message that is coming in: 1013.
+    Receiving,
     /// Its peer reads too slowly: 1008.
     Slow,
     /// Its peer gives no sign of life.
@@ -102,10 +104,11 @@ impl Refusal {
 }
 
 impl Loss {
-    const ALL: [Self; 5] = [
+    const ALL: [Self; 6] = [
         Self::Protocol,
         Self::Payload,
         Self::Size,
+        Self::Receiving,
         Self::Slow,
         Self::Silent,
     ];
@@ -115,6 +118,7 @@ impl Loss {
             Self::Protocol => "protocol",
             Self::Payload => "payload",
             Self::Size => "size",
+            Self::Receiving => "receiving",
             Self::Slow => "slow",
             Self::Silent => "silent",
         }

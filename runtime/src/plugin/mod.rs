@@ -117,7 +117,7 @@ impl Shared {
         } = surroundings;
         // As many as Tokio starts.
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        let tenants = Arc::new(Tenants::new(cores));
+        let tenants = Arc::new(Tenants::new(cores, config.limits.receiving_bytes));
         let engine = engine::new(&config.limits, tenants.clone())?;
         let limits = store::Limits {
             tenant_bytes: config.limits.store_bytes,

@@ -9,12 +9,14 @@ mod share;
 
 use std::collections::BTreeMap;
 use std::future::{Future, poll_fn};
+use std::mem::forget;
 use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Poll, ready};
 use std::time::{Duration, Instant};
 
 use tokio::task::yield_now;
+use tokio::time::sleep;
 
 pub use self::counter::Counter;
 pub use self::rate::Rate;
@@ -34,6 +36,8 @@ pub enum Held {
     Rooms,
     /// Bytes of messages that wait to be written.
     Queued,
+    /// Bytes of messages that are coming in. They are bounded for the whole server too.
+    Receiving,
 }
 
 /// What there may be so many of in a second.
@@ -57,6 +61,7 @@ pub struct Budget {
     connections: Counter,
     rooms: Counter,
     queued: Counter,
+    receiving: Counter,
     messages: Option<Rate>,
     deliveries: Option<Rate>,
     host_calls: Option<Rate>,
@@ -77,6 +82,7 @@ impl Budget {
             connections: Counter::new(quotas.connections),
             rooms: Counter::new(quotas.rooms),
             queued: Counter::new(quotas.queued_bytes),
+            receiving: Counter::new(quotas.receiving_bytes),
             messages: rate(quotas.messages_per_second, 10),
             deliveries: rate(quotas.deliveries_per_second, 10),
             host_calls: rate(quotas.host_calls_per_second, 10),
@@ -92,6 +98,7 @@ impl Budget {
             Held::Connections => &self.connections,
             Held::Rooms => &self.rooms,
             Held::Queued => &self.queued,
+            Held::Receiving => &self.receiving,
         }
     }
 
@@ -111,6 +118,8 @@ pub struct Tenants {
     cores: Arc<Cores>,
     /// For plugins with a cap of their own. They share nothing here, and wait for no more than their cap.
     caps: Arc<Cores>,
+    /// What messages that are coming in take in the whole server.
+    receiving: Arc<Counter>,
     known: Mutex<BTreeMap<Option<String>, Tenant>>,
 }
 
@@ -121,10 +130,12 @@ struct Tenant {
 }
 
 impl Tenants {
-    /// No tenants yet, on so many threads that run guests.
+    /// No tenants yet, on so many threads that run guests. For messages that are coming in, all of them together may take
+    /// so many bytes.
     #[must_use]
-    pub fn new(cores: usize) -> Self {
+    pub fn new(cores: usize, receiving_bytes: u64) -> Self {
         Self {
+            receiving: Arc::new(Counter::new(Some(receiving_bytes))),
             cores: Cores::new(cores),
             caps: Cores::new(isize::MAX.unsigned_abs()),
             known: Mutex::default(),
@@ -149,6 +160,7 @@ impl Tenants {
         Account(Arc::new(Inner {
             tenant: tenant.budget.clone(),
             share: tenant.share.clone(),
+            receiving: self.receiving.clone(),
             own: Budget::new(own),
             capped: own
                 .cpu_ms_per_second
@@ -172,6 +184,8 @@ struct Inner {
     tenant: Arc<Budget>,
     own: Budget,
     share: Arc<Share>,
+    /// The whole server's.
+    receiving: Arc<Counter>,
     /// The same for the plugin alone, when it has a cap.
     capped: Option<Arc<Share>>,
 }
@@ -181,32 +195,35 @@ impl Account {
     #[must_use]
     pub fn unbounded() -> Self {
         let none = Quotas::default();
-        Tenants::new(1).account(None, &none, &none)
+        Tenants::new(1, u64::MAX).account(None, &none, &none)
     }
 
     fn budgets(&self) -> [&Budget; 2] {
         [&self.0.own, &self.0.tenant]
     }
 
+    /// All that count it.
+    fn counters(&self, held: Held) -> impl Iterator<Item = &Counter> {
+        let budgets = self.budgets().map(|budget| budget.counter(held));
+        let whole = (held == Held::Receiving).then_some(&*self.0.receiving);
+        budgets.into_iter().chain(whole)
+    }
+
     /// Counts `n` more of what there may be so many of at once, unless that would be too many.
     #[must_use]
     pub fn take(&self, held: Held, n: u64) -> bool {
-        let [own, tenant] = self.budgets().map(|budget| budget.counter(held));
-        if !own.take(n) {
-            return false;
+        let taken = self.counters(held).take_while(|it| it.take(n)).count();
+        let all = taken == self.counters(held).count();
+        if !all {
+            let taken = self.counters(held).take(taken);
+            taken.for_each(|it| it.give_back(n));
         }
-        let taken = tenant.take(n);
-        if !taken {
-            own.give_back(n);
-        }
-        taken
+        all
     }
 
     /// Counts `n` fewer of what was taken before.
     pub fn give_back(&self, held: Held, n: u64) {
-        for budget in self.budgets() {
-            budget.counter(held).give_back(n);
-        }
+        self.counters(held).for_each(|it| it.give_back(n));
     }
 
     /// The same until what is returned is dropped; none when that would be too many.
@@ -222,9 +239,7 @@ impl Account {
     /// Whether there may be only so many.
     #[must_use]
     pub fn bounds(&self, held: Held) -> bool {
-        self.budgets()
-            .iter()
-            .any(|budget| budget.counter(held).is_bounded())
+        self.counters(held).any(Counter::is_bounded)
     }
 
     /// How much there is at the moment.
@@ -252,6 +267,21 @@ impl Account {
                 Ok(())
             }
         }
+    }
+
+    /// Counts one, and waits until there may be one. Who comes later waits for longer, and each is woken once. Cancel-safe:
+    /// one that was not waited for to the end is not counted.
+    pub async fn wait_for_one(&self, spent: Spent) {
+        let mut reserved = Vec::new();
+        // One after the other: the tenant's others do not wait for what waits for its own plugin's.
+        for rate in self.budgets().into_iter().filter_map(|it| it.rate(spent)) {
+            let wait = rate.reserve(Instant::now());
+            reserved.push(Reserved(rate));
+            if !wait.is_zero() {
+                sleep(wait).await;
+            }
+        }
+        reserved.into_iter().for_each(forget);
     }
 
     /// For how long there may be none; none when there may be some. To be asked before what is then charged by
@@ -311,12 +341,39 @@ impl Account {
     }
 }
 
+/// One that was reserved. Dropped, it is given back.
+struct Reserved<'a>(&'a Rate);
+
+impl Drop for Reserved<'_> {
+    fn drop(&mut self) {
+        self.0.give_back();
+    }
+}
+
 /// So much is used until this is dropped.
 #[derive(Debug)]
 pub struct Hold {
     account: Account,
     held: Held,
     n: u64,
+}
+
+impl Hold {
+    /// So much instead. Returns false when that would be too many: then it is as much as before.
+    #[must_use]
+    pub fn resize(&mut self, n: u64) -> bool {
+        let taken = match n.checked_sub(self.n) {
+            Some(more) => self.account.take(self.held, more),
+            None => {
+                self.account.give_back(self.held, self.n - n);
+                true
+            }
+        };
+        if taken {
+            self.n = n;
+        }
+        taken
+    }
 }
 
 impl Drop for Hold {
@@ -327,6 +384,8 @@ impl Drop for Hold {
 
 #[cfg(test)]
 mod tests {
+    use std::task::{Context, Waker};
+
     use super::*;
 
     #[test]
@@ -335,7 +394,7 @@ mod tests {
             rooms: Some(rooms),
             ..Quotas::default()
         };
-        let tenants = Tenants::new(1);
+        let tenants = Tenants::new(1, u64::MAX);
         let account = |own| tenants.account(Some("acme"), &rooms(3), &rooms(own));
         let (one, two) = (account(2), account(9));
         assert!(one.take(Held::Rooms, 2));
@@ -352,12 +411,36 @@ mod tests {
     }
 
     #[test]
+    fn what_is_coming_in_is_bounded_for_a_tenant_and_for_the_whole_server() {
+        let receiving = |bytes| Quotas {
+            receiving_bytes: bytes,
+            ..Quotas::default()
+        };
+        let tenants = Tenants::new(1, 100);
+        let tenant = tenants.account(Some("acme"), &receiving(Some(60)), &receiving(None));
+        let root = tenants.account(None, &receiving(None), &receiving(None));
+        let mut hold = tenant.hold(Held::Receiving, 10).unwrap();
+        assert!(hold.resize(60) && !hold.resize(61));
+        let mut others = root.hold(Held::Receiving, 40).unwrap();
+        assert!(!others.resize(41));
+        assert!(hold.resize(20) && others.resize(80));
+        assert!(!hold.resize(21));
+        assert_eq!(
+            (tenant.used(Held::Receiving), root.used(Held::Receiving)),
+            (20, 80)
+        );
+        drop((hold, others));
+        assert!(root.hold(Held::Receiving, 100).is_some());
+        assert_eq!(root.used(Held::Receiving), 0);
+    }
+
+    #[test]
     fn what_a_second_allows_is_shared_by_the_tenants_plugins() {
         let messages = Quotas {
             messages_per_second: Some(20),
             ..Quotas::default()
         };
-        let tenants = Tenants::new(1);
+        let tenants = Tenants::new(1, u64::MAX);
         let account = || tenants.account(Some("acme"), &messages, &Quotas::default());
         let (one, two) = (account(), account());
         assert!(one.spend_one(Spent::Messages).is_ok());
@@ -372,5 +455,58 @@ mod tests {
         for _ in 0..1000 {
             assert!(unbounded.spend_one(Spent::Messages).is_ok());
         }
+    }
+
+    #[tokio::test]
+    async fn who_waits_is_let_in_in_order_and_woken_once() {
+        const MANY: usize = 20;
+        let messages = Quotas {
+            messages_per_second: Some(200),
+            ..Quotas::default()
+        };
+        let account =
+            Tenants::new(1, u64::MAX).account(Some("acme"), &messages, &Quotas::default());
+        while account.spend_one(Spent::Messages).is_ok() {}
+        let in_order = Arc::new(Mutex::new(Vec::new()));
+        let waiting = (0..MANY).map(|place| {
+            let (account, in_order) = (account.clone(), in_order.clone());
+            tokio::spawn(async move {
+                let mut polls = 0;
+                let mut waiting = pin!(account.wait_for_one(Spent::Messages));
+                poll_fn(|cx| {
+                    polls += 1;
+                    waiting.as_mut().poll(cx)
+                })
+                .await;
+                in_order.lock().unwrap().push(place);
+                polls
+            })
+        });
+        for waiting in waiting.collect::<Vec<_>>() {
+            assert_eq!(waiting.await.unwrap(), 2);
+        }
+        assert!(in_order.lock().unwrap().iter().copied().eq(0..MANY));
+        assert!(
+            account
+                .exhausted(Spent::Messages)
+                .is_none_or(|wait| wait.as_millis() < 10)
+        );
+    }
+
+    #[tokio::test]
+    async fn who_leaves_the_line_is_not_counted() {
+        let messages = |per_second| Quotas {
+            messages_per_second: Some(per_second),
+            ..Quotas::default()
+        };
+        let account =
+            Tenants::new(1, u64::MAX).account(Some("acme"), &messages(1000), &messages(1));
+        assert!(account.spend_one(Spent::Messages).is_ok());
+        for _ in 0..1000 {
+            let mut cx = Context::from_waker(Waker::noop());
+            let waiting = pin!(account.wait_for_one(Spent::Messages));
+            assert!(waiting.poll(&mut cx).is_pending());
+        }
+        assert!(account.exhausted(Spent::Messages).unwrap() <= Duration::from_secs(1));
     }
 }

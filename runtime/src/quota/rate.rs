@@ -61,11 +61,29 @@ impl Rate {
         self.update(|taken| Some(taken.max(filled).saturating_add(self.units(n))));
     }
 
+    /// Takes the next one that nobody has taken yet. Returns how long until it is there, which is longer for each that is
+    /// taken ahead: zero when it is there, [`Duration::MAX`] when it never will be.
+    pub fn reserve(&self, now: Instant) -> Duration {
+        let filled = self.filled(now);
+        let relaxed = Ordering::Relaxed;
+        let more = |taken: u64| Some(taken.max(filled).saturating_add(self.unit));
+        let (Ok(before) | Err(before)) = self.taken.try_update(relaxed, relaxed, more);
+        self.wait_behind(before, filled)
+    }
+
+    /// Gives one back that was reserved.
+    pub fn give_back(&self) {
+        self.update(|taken| Some(taken.saturating_sub(self.unit)));
+    }
+
     /// How long until there is one: zero when there is, [`Duration::MAX`] when there never will be.
     pub fn wait(&self, now: Instant) -> Duration {
-        let filled = self.filled(now);
-        let taken = self.taken.load(Ordering::Relaxed).max(filled);
+        self.wait_behind(self.taken.load(Ordering::Relaxed), self.filled(now))
+    }
+
+    fn wait_behind(&self, taken: u64, filled: u64) -> Duration {
         let missing = taken
+            .max(filled)
             .saturating_add(self.unit)
             .saturating_sub(filled.saturating_add(self.burst));
         if missing == 0 {
@@ -169,6 +187,25 @@ mod tests {
         assert!(!rate.take(now + SECOND, 1));
         assert!(rate.take(now + Duration::from_millis(1100), 1));
         assert!(!rate.take(now + Duration::from_millis(1100), 1));
+    }
+
+    #[test]
+    fn who_reserves_waits_as_long_as_its_place_in_the_line_takes() {
+        let rate = Rate::new(10, 2);
+        let now = rate.since;
+        let waits: Vec<_> = (0..5).map(|_| rate.reserve(now).as_millis()).collect();
+        assert_eq!(waits, [0, 0, 100, 200, 300]);
+        // Nobody who comes later passes them.
+        assert!(!rate.take(now + Duration::from_millis(299), 1));
+        rate.give_back();
+        assert_eq!(rate.reserve(now), Duration::from_millis(300));
+        assert!(!rate.take(now + Duration::from_millis(399), 1));
+        assert!(rate.take(now + Duration::from_millis(400), 1));
+        // What is given back when it has been filled in long ago is worth nothing.
+        let later = now + 3600 * SECOND;
+        rate.give_back();
+        assert!(rate.take(later, 2) && !rate.take(later, 1));
+        assert_eq!(Rate::new(0, 1).reserve(now), Duration::ZERO);
     }
 
     #[test]

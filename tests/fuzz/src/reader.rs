@@ -240,9 +240,10 @@ fn read(wire: &[u8], cuts: &[usize], received: usize, terms: Terms) -> Vec<Got> 
     let inflater = terms.inflates.then(|| Box::new(inflater));
     let mut reader = Reader::new(stream, wire[..received].to_vec(), terms.limit, inflater);
     let most = most_held(wire.len(), terms);
-    let account = Account::unbounded();
     let mut all = Vec::new();
     loop {
+        // One that has used nothing yet: nobody counts ticks here, and who is interrupted loses its turn.
+        let account = Account::unbounded();
         let polled = {
             let mut cx = Context::from_waker(Waker::noop());
             match pin!(reader.next(&account)).poll(&mut cx) {
