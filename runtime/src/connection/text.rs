@@ -28,7 +28,7 @@ impl TextCheck {
         }
         let rest = unfinished(piece)?;
         self.len = rest.len() as u8;
-        self.begun[..self.len].copy_from_slice(rest);
+        self.begun[..rest.len()].copy_from_slice(rest);
         Ok(())
     }
 }
