@@ -339,9 +339,7 @@ async fn r7_a_slow_peer_gets_whole_frames_and_then_the_close_frame() {
         assert!(outbox.send(message.clone()).is_ok());
     }
     outbox.flush();
-    while let Ok(accepted) = outbox.send(message.clone()) {
-        let _ = accepted;
-    }
+    while outbox.send(message.clone()).is_ok() {}
     let writing = async {
         while outbox.buffered() > 0 {
             poll_fn(|cx| write.tcp().poll_write_ready(cx))
