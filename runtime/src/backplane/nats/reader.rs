@@ -51,19 +51,22 @@ impl Reader {
     /// Reads until the namespace is gone.
     pub(super) async fn read(mut self) {
         while !self.topic.has_ended() {
-            if !self.subscriptions.are_behind() {
+            let Some(namespace) = self.topic.namespace.upgrade() else {
+                return;
+            };
+            if !self.subscriptions.are_behind(&namespace) {
                 self.subscriptions.note(self.topic.take());
             }
-            if self.subscriptions.are_behind() {
-                let Some(namespace) = self.topic.namespace.upgrade() else {
-                    return;
-                };
+            if self.subscriptions.are_behind(&namespace) {
                 self.subscriptions.catch_up(&namespace, AT_ONCE).await;
+                drop(namespace);
                 let next = self.subscriptions.messages().next().now_or_never();
                 if let Some(Some(first)) = next {
                     self.deliver_with(first);
                 }
             } else {
+                // Nobody has a namespace from here while nothing happens.
+                drop(namespace);
                 tokio::select! {
                     Some(first) = self.subscriptions.messages().next() => self.deliver_with(first),
                     () = self.topic.changed() => {}

@@ -57,6 +57,11 @@ impl Topic {
         self.changed.notified().await;
     }
 
+    /// Has whoever waits for a change look again.
+    pub(super) fn look_again(&self) {
+        self.changed.notify_one();
+    }
+
     /// Whether the namespace is gone.
     pub(super) fn has_ended(&self) -> bool {
         self.ended.load(Ordering::Relaxed)

@@ -2,20 +2,28 @@
 
 use std::collections::{HashMap, HashSet};
 use std::future::Future;
+use std::mem::replace;
 use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use async_nats::{Message, Subject, Subscriber};
 use futures_util::task::AtomicWaker;
 use futures_util::{Stream, StreamExt, stream::SelectAll};
 use tokio::task::coop::unconstrained;
+use tokio::time::sleep;
 
 use super::super::Joined;
 use super::super::counters::Subscribed;
 use super::super::topic::Topic;
 use crate::hub::{Namespace, Place};
+
+/// How often it is asked at most whether what was subscribed to comes.
+const ROUND_TRIPS: usize = 3;
+/// How long a broker may take from knowing for whom a message is to sending it.
+const LINGER: Duration = Duration::from_millis(100);
 
 /// The subscriptions for a namespace.
 pub(super) struct Subscriptions {
@@ -57,19 +65,21 @@ struct Cancellable {
 }
 
 /// Subscriptions that are being replaced: whoever comes after them waits until the last of them is dropped.
-#[derive(Default)]
-struct Unread(Mutex<Vec<Waker>>);
+struct Unread {
+    topic: Arc<Topic>,
+    waiting: Mutex<Vec<Waker>>,
+}
 
 impl Subscriptions {
     pub(super) fn new(joined: Arc<Joined>, topic: Arc<Topic>) -> Self {
         Self {
+            rooms: Unread::of(&topic),
+            replaced: Weak::new(),
             joined,
             topic,
             to_do: Vec::new(),
             places: HashMap::new(),
             all: None,
-            rooms: Arc::default(),
-            replaced: Weak::new(),
             messages: SelectAll::new(),
         }
     }
@@ -80,8 +90,19 @@ impl Subscriptions {
     }
 
     /// Whether there is something to subscribe to, or to end.
-    pub(super) fn are_behind(&self) -> bool {
-        !self.to_do.is_empty()
+    pub(super) fn are_behind(&self, namespace: &Namespace) -> bool {
+        !self.to_do.is_empty() || self.should_go_over(namespace)
+    }
+
+    /// Whether it is time to go over from rooms one by one to all of them, or back: one after the other, so that there are
+    /// never more subscriptions than those of both.
+    fn should_go_over(&self, namespace: &Namespace) -> bool {
+        let (one_by_one, rooms) = (self.joined.rooms, namespace.rooms_len());
+        let should = match self.all {
+            None => rooms > one_by_one,
+            Some(_) => rooms <= one_by_one / 2,
+        };
+        should && self.replaced.strong_count() == 0
     }
 
     /// What arrives. It has an end when there are no subscriptions.
@@ -91,21 +112,8 @@ impl Subscriptions {
 
     /// Looks at some of the places that have changed.
     pub(super) async fn catch_up(&mut self, namespace: &Namespace, most: usize) {
-        let one_by_one = self.joined.rooms;
-        let rooms = namespace.rooms_len();
-        if self.all.is_none() && rooms > one_by_one {
-            self.replace_rooms();
-            let all = self.topic.subjects.all_rooms();
-            self.all = self.subscribe(all, true).await;
-            self.settle().await;
-            self.places.retain(|place, _| *place == Place::Whole);
-        } else if self.all.is_some() && rooms <= one_by_one / 2 {
-            self.replace_rooms();
-            for name in namespace.rooms() {
-                self.look_at(namespace, Place::Room(name)).await;
-            }
-            self.settle().await;
-            self.all = None;
+        if self.should_go_over(namespace) {
+            self.go_over(namespace).await;
         }
         let rest = self.to_do.len().saturating_sub(most);
         for place in self.to_do.split_off(rest) {
@@ -115,17 +123,44 @@ impl Subscriptions {
         }
     }
 
-    /// What is subscribed to from now on is read when all has been read that has come by what it replaces, which is not
-    /// ended before both come. So the order is kept.
-    fn replace_rooms(&mut self) {
-        let replaced = std::mem::take(&mut self.rooms);
+    /// Goes over from rooms one by one to all of them, or back. What is subscribed to from now on is read when all has been
+    /// read that has come by what it replaces, which is not ended before both come. So the order is kept.
+    async fn go_over(&mut self, namespace: &Namespace) {
+        let replaced = replace(&mut self.rooms, Unread::of(&self.topic));
         self.replaced = Arc::downgrade(&replaced);
+        drop(replaced);
+        let old: Vec<Handle> = match self.all.take() {
+            None => {
+                let all = self.topic.subjects.all_rooms();
+                self.all = self.subscribe(all, true).await;
+                let rooms = |place: &Place, _: &mut Vec<Handle>| *place != Place::Whole;
+                let old = self.places.extract_if(rooms);
+                old.flat_map(|(_, handles)| handles).collect()
+            }
+            Some(all) => {
+                for name in namespace.rooms() {
+                    self.look_at(namespace, Place::Room(name)).await;
+                }
+                vec![all]
+            }
+        };
+        self.end_later(old);
     }
 
-    /// Waits until what was subscribed to comes. What came by older subscriptions before is there then, so that these can
-    /// end; what comes by both meanwhile is told by its number.
-    async fn settle(&self) {
-        self.joined.round_trip().await;
+    /// Ends subscriptions when what was subscribed to in their place comes, and all that came by them alone is there. What
+    /// comes by both meanwhile is told by its number.
+    fn end_later(&self, old: Vec<Handle>) {
+        let joined = self.joined.clone();
+        tokio::spawn(async move {
+            for _ in 0..ROUND_TRIPS {
+                if joined.round_trip().await {
+                    break;
+                }
+            }
+            // The broker looks up for whom a message is, and sends it a moment later: it may come behind the answer.
+            sleep(LINGER).await;
+            drop(old);
+        });
     }
 
     /// Subscribes to a place when somebody is in it, and ends that when nobody is.
@@ -195,15 +230,25 @@ impl Stream for Cancellable {
 }
 
 impl Unread {
+    fn of(topic: &Arc<Topic>) -> Arc<Self> {
+        Arc::new(Self {
+            topic: topic.clone(),
+            waiting: Mutex::default(),
+        })
+    }
+
     fn wake_when_read(&self, waker: &Waker) {
-        let mut wakers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        wakers.push(waker.clone());
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        waiting.push(waker.clone());
     }
 }
 
 impl Drop for Unread {
     fn drop(&mut self) {
-        let wakers = self.0.get_mut().unwrap_or_else(PoisonError::into_inner);
-        wakers.drain(..).for_each(Waker::wake);
+        let waiting = self.waiting.get_mut();
+        let waiting = waiting.unwrap_or_else(PoisonError::into_inner);
+        waiting.drain(..).for_each(Waker::wake);
+        // It may be time to go over again.
+        self.topic.look_again();
     }
 }
