@@ -177,9 +177,9 @@ async fn c9_a_peer_that_is_held_back_stays_as_long_as_it_takes_something() {
     let id = id(&mut slow).await;
     let begun = Instant::now();
     while begun.elapsed() < 2 * (PING + PONG) {
-        // Behind some megabytes that the operating system has taken.
+        // Behind what the operating system has taken.
         fill(&mut sender, &id).await;
-        for _ in 0..500 {
+        for _ in 0..100 {
             slow.frame().await;
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
