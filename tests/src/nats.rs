@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
 use tempfile::TempDir;
 
 use crate::client::Value;
@@ -127,6 +127,10 @@ impl Nats {
     /// Has it do nothing more, while its connections stay open.
     pub fn pause(&self) {
         self.signal(Signal::STOP);
+        // A thread of its that is running goes on until it hears the signal.
+        let child = self.child.as_ref().expect("it runs");
+        let child = WaitId::Pid(Pid::from_child(child));
+        waitid(child, WaitIdOptions::STOPPED).expect("it can be waited for");
     }
 
     /// Has it go on.
