@@ -11,8 +11,12 @@ use std::time::{Duration, Instant};
 use rustix::net::sockopt::set_socket_linger;
 use tulpar_tests::{Opcode, PATIENCE, Raw, frame};
 
+/// How many threads make them, each so many of them.
+const THREADS: u32 = 2;
 /// How many connections share one look at the clock.
 const BATCH: u32 = 20;
+/// What could not be made in time is made up for within this time, or not at all.
+const BEHIND: Duration = Duration::from_millis(100);
 
 /// What came of it.
 #[derive(Default)]
@@ -37,27 +41,37 @@ impl fmt::Display for Churned {
     }
 }
 
-/// All of them, on a thread of their own.
+/// All of them, on threads of their own.
 pub struct Churn {
     stop: Arc<AtomicBool>,
-    thread: JoinHandle<Churned>,
+    threads: Vec<JoinHandle<Churned>>,
 }
 
 impl Churn {
     /// Begins with so many a second for so long; then it is a tenth of that.
     pub fn begin(address: SocketAddr, rate: f64, flood: Duration) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
-        let stopped = Arc::clone(&stop);
-        Self {
-            stop,
-            thread: thread::spawn(move || churn(address, rate, flood, &stopped)),
-        }
+        let rate = rate / f64::from(THREADS);
+        let thread = |_| {
+            let stopped = Arc::clone(&stop);
+            thread::spawn(move || churn(address, rate, flood, &stopped))
+        };
+        let threads = (0..THREADS).map(thread).collect();
+        Self { stop, threads }
     }
 
     /// Makes no more.
     pub fn end(self) -> Churned {
         self.stop.store(true, Ordering::Relaxed);
-        self.thread.join().expect("the thread does not panic")
+        let mut all = Churned::default();
+        for thread in self.threads {
+            let churned = thread.join().expect("the thread does not panic");
+            all.flood.0 += churned.flood.0;
+            all.flood.1 = all.flood.1.max(churned.flood.1);
+            all.made += churned.made;
+            all.failed += churned.failed;
+        }
+        all
     }
 }
 
@@ -80,8 +94,8 @@ fn churn(address: SocketAddr, rate: f64, flood: Duration, stop: &AtomicBool) -> 
         } else {
             rate / 10.0
         };
-        // What could not be made in time is not made up for.
-        due = (due + Duration::from_secs_f64(f64::from(BATCH) / now_rate)).max(begun + passed);
+        let next = due + Duration::from_secs_f64(f64::from(BATCH) / now_rate);
+        due = next.max((begun + passed).checked_sub(BEHIND).unwrap_or(begun));
         thread::sleep(due.saturating_duration_since(Instant::now()));
     }
     churned
