@@ -53,6 +53,31 @@ fn the_variables_of_the_image_are_taken() {
     Config::load(None, variables).expect("they are settings");
 }
 
+#[test]
+fn each_limit_is_in_the_table_of_limits() {
+    let read = |name| fs::read_to_string(workspace().join(name)).expect("the file is there");
+    let (settings, page) = (read("tulpar.toml"), read("docs/operations.md"));
+    let mut section = "";
+    let mut found = 0;
+    for line in settings.lines() {
+        if let Some(name) = line.strip_prefix("#[") {
+            section = name.trim_end_matches(']');
+        } else if let Some((key, _)) = line.strip_prefix('#').and_then(|it| it.split_once(" = "))
+            && ["limits", "quotas"].contains(&section)
+            && !key.contains(' ')
+        {
+            let row = |line: &str| {
+                let first = line.split('|').nth(1);
+                first.is_some_and(|it| it.contains(&format!("`{section}.{key}`")))
+            };
+            let has_row = page.lines().any(row);
+            assert!(has_row, "docs/operations.md does not have {section}.{key}");
+            found += 1;
+        }
+    }
+    assert!(found > 40, "only {found} limits were found");
+}
+
 /// The listings of a page that are marked as TOML, but for those of a crate's manifest.
 fn listings(page: &Path) -> Vec<String> {
     let text = fs::read_to_string(page).expect("a page can be read");
