@@ -12,6 +12,7 @@ mod credentials;
 mod deflating;
 mod desk;
 mod expect;
+mod gated;
 mod guests;
 mod http;
 mod lines;
@@ -37,6 +38,7 @@ pub use expect::{
     become_served, expect_echo, expect_error, expect_handler_error, expect_not_served, expect_text,
     is_timestamp,
 };
+pub use gated::{expect_failed, gated, outcomes, through};
 pub use guests::{Mould, guest, guest_path};
 pub use http::{BrokenOff, Request, ask, chunk};
 pub use lines::Lines;

@@ -180,6 +180,7 @@ impl Wire for WriteHalf {
         let State { tls, withheld } = &mut *state;
         write_left(tls, self.tcp())?;
         let taken = match bytes {
+            [] => 0,
             // Its first byte is encrypted already.
             [first, ..] if *withheld => 1 + tls.writer().write(start(&first[1..]))?,
             [one] => tls.writer().write(start(one))?,

@@ -1,0 +1,111 @@
+//! A look at the folder: what has come, changed and gone since the one before.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::entry::{File, Outcome};
+use super::folder::{Scanned, folders, scan};
+use super::{Catalog, INCOMPLETE};
+use crate::plugin::describe::Loaded;
+
+/// After what time a file is tried again that was refused for what passes.
+const RETRY: Duration = Duration::from_secs(10);
+
+impl Catalog {
+    /// Looks at the folder: when to look again, a plugin that has gone, or a file that is to be loaded.
+    pub(super) fn look(&mut self) -> (Option<Instant>, Option<Arc<Loaded>>, Option<PathBuf>) {
+        self.watch.watch(folders(&self.folder));
+        let found = match scan(&self.folder) {
+            Ok(found) => found,
+            Err(error) => {
+                tracing::warn!(
+                    "cannot read the plugins folder {}: {error}",
+                    self.folder.display()
+                );
+                return (None, None, None);
+            }
+        };
+        let Scanned { found, unreadable } = found;
+        let mut there = BTreeSet::new();
+        for (file, id) in found {
+            let new = File::new(id, &file);
+            match self.files.get_mut(&file) {
+                Some(known) if known.stamp == new.stamp => {}
+                Some(known) => *known = new,
+                None => _ = self.files.insert(file.clone(), new),
+            }
+            there.insert(file);
+        }
+        let mut due: Option<Instant> = None;
+        let mut not_before = |when: Instant| due = Some(due.map_or(when, |due| due.min(when)));
+        let (mut gone, mut forgotten) = (None, Vec::new());
+        let mut ready: Option<(_, PathBuf)> = None;
+        self.turns.retain(self.files.keys());
+        let now = Instant::now();
+        for (file, known) in &mut self.files {
+            // Of what cannot be read nobody knows, and it stays as it is.
+            let unknown = unreadable
+                .iter()
+                .any(|folder| file.parent() == Some(folder));
+            if unknown {
+                continue;
+            }
+            let is_there = there.contains(file);
+            if !is_there && known.stamp.is_some() {
+                known.stamp = None;
+                known.since = now;
+            }
+            let serves = known.id.as_ref().ok().and_then(|id| {
+                let loaded = self.loaded.iter();
+                loaded.clone().find(|loaded| loaded.plugin.id() == id)
+            });
+            let disabled = matches!(&known.id, Ok(id) if self.state.of(&id.key()).disabled);
+            let mut patience = self.watch.patience(file, self.settle);
+            if known.incomplete {
+                patience = patience.max(INCOMPLETE);
+            }
+            let settles = known.since + patience;
+            match (&known.outcome, is_there) {
+                _ if is_there && disabled => {
+                    known.outcome = Outcome::Disabled;
+                    gone = gone.or(serves.cloned());
+                }
+                (Outcome::Settling, true) if settles <= now => {
+                    // One of each folder in turn, and of these the one that has waited longest: neither a tenant with many
+                    // nor a file that changes all the time keeps others waiting.
+                    let turn = (self.turns.of(file), known.since);
+                    if ready.as_ref().is_none_or(|(first, _)| turn < *first) {
+                        ready = Some((turn, file.clone()));
+                    }
+                }
+                // Enabled again.
+                (Outcome::Disabled, true) => {
+                    known.outcome = Outcome::Settling;
+                    not_before(now);
+                }
+                (Outcome::Settling, true) => not_before(settles),
+                (Outcome::Refused(refusal), true) if refusal.passes() => {
+                    if known.since + RETRY <= now {
+                        known.since = now;
+                        known.outcome = Outcome::Settling;
+                    }
+                    not_before(known.since + RETRY);
+                }
+                (_, true) => {}
+                (_, false) if settles > now => not_before(settles),
+                (_, false) => match serves {
+                    Some(serves) => gone = gone.or(Some(serves.clone())),
+                    None => forgotten.push(file.clone()),
+                },
+            }
+        }
+        for file in forgotten {
+            if let Some(File { id: Ok(id), .. }) = self.files.remove(&file) {
+                self.state.forget(&id.key());
+            }
+        }
+        (due, gone, ready.map(|(_, file)| file))
+    }
+}
