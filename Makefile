@@ -85,9 +85,9 @@ autobahn: target ## Show RFC 6455 by the Autobahn test suite, which needs a CPyt
 	$(CARGO) build --locked --workspace --bins
 	target/debug/autobahn $(AUTOBAHN)
 
-soak: target ## Let connections come, go and break under a chatting crowd: ten minutes or MINUTES, target/soak.svg
+soak: target ## Let connections come, go and break under a chatting crowd: ten minutes or MINUTES, target/soak.svg; SOAK=--tls, --compression
 	$(CARGO) build --locked --workspace --bins
-	target/debug/soak --minutes $${MINUTES:-10}
+	target/debug/soak --minutes $${MINUTES:-10} $(SOAK)
 
 soak-swaps: target ## Replace a plugin 10,000 times under 1,000 chatting sockets: five minutes
 	$(CARGO) build --locked --workspace --bins

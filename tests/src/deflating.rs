@@ -37,7 +37,12 @@ pub struct Deflating {
 impl Deflating {
     /// Connects and offers to compress; the server has to accept.
     pub async fn connect(address: SocketAddr, path: &str, offer: &str) -> Self {
-        let (raw, response) = offering(address, path, &[offer]).await;
+        Self::over(Raw::connect(address).await, path, offer).await
+    }
+
+    /// The same over a connection that there is already.
+    pub async fn over(mut raw: Raw, path: &str, offer: &str) -> Self {
+        let response = upgrade_offering(&mut raw, path, &[offer]).await;
         let answer = response.header("sec-websocket-extensions");
         let answer = answer.unwrap_or_else(|| panic!("`{offer}` is declined"));
         let bits = |name: &str| {
@@ -143,17 +148,22 @@ fn deflate(compress: &mut Compress, message: &[u8]) -> Vec<u8> {
 
 /// An upgraded connection, on which these extensions were offered, each in a header of its own, and the answer.
 pub async fn offering(address: SocketAddr, path: &str, offers: &[&str]) -> (Raw, Response) {
+    let mut raw = Raw::connect(address).await;
+    let response = upgrade_offering(&mut raw, path, offers).await;
+    (raw, response)
+}
+
+async fn upgrade_offering(raw: &mut Raw, path: &str, offers: &[&str]) -> Response {
     let mut headers = Raw::upgrade_headers();
     headers.extend(
         offers
             .iter()
             .map(|offer| ("Sec-WebSocket-Extensions", *offer)),
     );
-    let mut raw = Raw::connect(address).await;
     raw.write(&Raw::request("GET", path, &headers)).await;
     let response = raw.response().await;
     assert_eq!(response.status, 101, "{response:?}");
-    (raw, response)
+    response
 }
 
 /// A server with the guest `commander`, which compresses, with more settings of `[sockets]`.

@@ -8,6 +8,7 @@ use rustix::net::sockopt::set_socket_linger;
 use socket2::{Domain, Socket, Type};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio_rustls::client::TlsStream;
 
 use crate::within;
 
@@ -197,6 +198,11 @@ impl<S: Stream> From<S> for Raw {
     }
 }
 
+fn clone(tcp: &TcpStream) -> OwnedFd {
+    let cloned = tcp.as_fd().try_clone_to_owned();
+    cloned.expect("there is a descriptor left")
+}
+
 impl Raw {
     /// Connects and sends nothing.
     pub async fn connect(address: SocketAddr) -> Self {
@@ -208,9 +214,18 @@ impl Raw {
     }
 
     fn over(stream: TcpStream) -> Self {
-        let tcp = stream.as_fd().try_clone_to_owned();
+        let tcp = Some(clone(&stream));
         Self {
-            tcp: Some(tcp.expect("there is a descriptor left")),
+            tcp,
+            ..Self::from(stream)
+        }
+    }
+
+    /// One that is encrypted, which has sent nothing yet.
+    pub fn encrypted(stream: TlsStream<TcpStream>) -> Self {
+        let tcp = Some(clone(stream.get_ref().0));
+        Self {
+            tcp,
             ..Self::from(stream)
         }
     }

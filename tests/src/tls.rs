@@ -13,7 +13,7 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
-use tokio_rustls::rustls::{ClientConfig, RootCertStore};
+use tokio_rustls::rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 
 use crate::within;
 
@@ -109,6 +109,17 @@ impl Trust {
     pub async fn try_connect(&self, address: SocketAddr) -> io::Result<TlsStream<TcpStream>> {
         let stream = within("a TCP connection", TcpStream::connect(address)).await;
         self.encrypt(stream.expect("the server accepts")).await
+    }
+
+    /// A connection for a thread that waits. The handshake is done when it is first written to.
+    pub fn waiting(
+        &self,
+        stream: std::net::TcpStream,
+    ) -> StreamOwned<ClientConnection, std::net::TcpStream> {
+        let name = ServerName::try_from(NAME).expect("it is a name");
+        let session =
+            ClientConnection::new(self.0.clone(), name).expect("there is a common version");
+        StreamOwned::new(session, stream)
     }
 
     /// Does the handshake on a connection that there is already, or says why it fails.

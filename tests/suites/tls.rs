@@ -22,7 +22,7 @@ async fn connect(server: &Server, trust: &Trust, path: &str) -> Client {
 }
 
 async fn upgraded(server: &Server, trust: &Trust, path: &str) -> Raw {
-    let mut raw = Raw::from(trust.connect(server.address()).await);
+    let mut raw = Raw::encrypted(trust.connect(server.address()).await);
     raw.upgrade(path).await;
     raw
 }
@@ -246,7 +246,7 @@ async fn a_handshake_that_stands_still_is_hung_up_on() {
     }
     server.log_line(&["dropped: the handshake takes too long"]);
     // The handshake, and then no request.
-    let mut silent = Raw::from(trust.connect(server.address()).await);
+    let mut silent = Raw::encrypted(trust.connect(server.address()).await);
     silent.rest().await;
     // What is open stays so.
     open.send("still there?").await;

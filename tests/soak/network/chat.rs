@@ -7,10 +7,14 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use tokio::task::JoinSet;
-use tulpar_tests::{Client, Server, connect, json, within};
+use tulpar_tests::{json, within};
+
+use crate::way::{Talker, Way};
 
 const ROOMS: usize = 20;
 const MEMBERS: usize = 10;
+/// How long what is said is, in bytes, filled up with dots: long enough to be compressed.
+const LENGTH: usize = 300;
 /// How long a member rests between two messages.
 const REST: Duration = Duration::from_millis(250);
 
@@ -40,14 +44,14 @@ pub struct Chat {
 
 impl Chat {
     /// Fills the rooms, and has everybody chat.
-    pub async fn begin(server: &Server) -> Self {
+    pub async fn begin(way: &Way) -> Self {
         let stop = Rc::new(Cell::new(false));
         let mut members = JoinSet::new();
         for room in 0..ROOMS {
             // Nobody says anything before all are there.
             let mut clients = Vec::new();
-            for _ in 0..MEMBERS {
-                let mut client = connect(server.url("/commander")).await;
+            for number in 0..MEMBERS {
+                let mut client = way.talker(number).await;
                 let join = json!({ "do": "subscribe", "room": format!("room {room}") });
                 client.ask(join).await;
                 clients.push(client);
@@ -82,7 +86,7 @@ impl Chat {
 }
 
 struct Member {
-    client: Client,
+    client: Talker,
     room: String,
     number: usize,
     /// How many messages of each other member have come.
@@ -104,7 +108,7 @@ impl Member {
             } else {
                 said.to_string()
             };
-            self.say(&format!("{} {text}", self.number)).await;
+            self.say(&format!("{} {text:.>LENGTH$}", self.number)).await;
             said += 1;
             if goes {
                 break;
@@ -158,7 +162,7 @@ impl Member {
         );
         let heard = self.heard.entry(who.to_owned()).or_default();
         self.chatted.heard += 1;
-        match said {
+        match said.trim_start_matches('.') {
             "gone" => self.gone += 1,
             number => {
                 let (room, me) = (&self.room, self.number);

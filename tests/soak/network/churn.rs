@@ -2,14 +2,14 @@
 
 use std::fmt;
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use rustix::net::sockopt::set_socket_linger;
-use tulpar_tests::{Opcode, PATIENCE, Raw, frame};
+use tulpar_tests::{Opcode, Raw, frame};
+
+use crate::way::{Waiting, Way};
 
 /// How many threads make them, each so many of them.
 const THREADS: u32 = 2;
@@ -49,12 +49,12 @@ pub struct Churn {
 
 impl Churn {
     /// Begins with so many a second for so long; then it is a tenth of that.
-    pub fn begin(address: SocketAddr, rate: f64, flood: Duration) -> Self {
+    pub fn begin(way: &Way, rate: f64, flood: Duration) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let rate = rate / f64::from(THREADS);
         let thread = |_| {
-            let stopped = Arc::clone(&stop);
-            thread::spawn(move || churn(address, rate, flood, &stopped))
+            let (way, stopped) = (way.clone(), Arc::clone(&stop));
+            thread::spawn(move || churn(&way, rate, flood, &stopped))
         };
         let threads = (0..THREADS).map(thread).collect();
         Self { stop, threads }
@@ -75,13 +75,13 @@ impl Churn {
     }
 }
 
-fn churn(address: SocketAddr, rate: f64, flood: Duration, stop: &AtomicBool) -> Churned {
+fn churn(way: &Way, rate: f64, flood: Duration, stop: &AtomicBool) -> Churned {
     let mut churned = Churned::default();
     let begun = Instant::now();
     let mut due = begun;
     while !stop.load(Ordering::Relaxed) {
         for _ in 0..BATCH {
-            if let Err(error) = come_and_go(address, churned.made) {
+            if let Err(error) = come_and_go(way, churned.made) {
                 churned.failed += 1;
                 assert!(churned.failed < 1000, "connections go wrong: {error}");
             }
@@ -102,27 +102,25 @@ fn churn(address: SocketAddr, rate: f64, flood: Duration, stop: &AtomicBool) -> 
 }
 
 /// One connection. Most do nothing; the others each something else.
-fn come_and_go(address: SocketAddr, number: u64) -> io::Result<()> {
-    let mut stream = TcpStream::connect_timeout(&address, PATIENCE)?;
-    stream.set_nodelay(true)?;
-    stream.set_read_timeout(Some(PATIENCE))?;
+fn come_and_go(way: &Way, number: u64) -> io::Result<()> {
+    let mut stream = way.waiting()?;
     let request = Raw::upgrade_request("/commander");
     let hello = frame(Opcode::Text, b"hello").bytes();
     match number % 32 {
-        1 => reset(&stream)?,
+        1 => stream.reset()?,
         3 => stream.write_all(&request[..request.len() / 2])?,
         5 => {
             stream.write_all(&request)?;
-            reset(&stream)?;
+            stream.reset()?;
         }
         7 => {
             upgrade(&mut stream, &request)?;
-            reset(&stream)?;
+            stream.reset()?;
         }
         9 => {
             upgrade(&mut stream, &request)?;
             stream.write_all(&hello[..4])?;
-            reset(&stream)?;
+            stream.reset()?;
         }
         11 => {
             upgrade(&mut stream, &request)?;
@@ -149,18 +147,13 @@ fn come_and_go(address: SocketAddr, number: u64) -> io::Result<()> {
             stream.write_all(b"\x81\x02hi")?;
             expect(&mut stream, b"\x88")?;
         }
-        n if n % 4 == 0 => reset(&stream)?,
+        n if n % 4 == 0 => stream.reset()?,
         _ => (),
     }
     Ok(())
 }
 
-/// From now on the connection's end is a reset.
-fn reset(stream: &TcpStream) -> io::Result<()> {
-    Ok(set_socket_linger(stream, Some(Duration::ZERO))?)
-}
-
-fn upgrade(stream: &mut TcpStream, request: &[u8]) -> io::Result<()> {
+fn upgrade(stream: &mut Waiting, request: &[u8]) -> io::Result<()> {
     stream.write_all(request)?;
     expect(stream, b"HTTP/1.1 101 ")?;
     let mut end = [0; 4];
@@ -171,7 +164,7 @@ fn upgrade(stream: &mut TcpStream, request: &[u8]) -> io::Result<()> {
     Ok(())
 }
 
-fn expect(stream: &mut TcpStream, expected: &[u8]) -> io::Result<()> {
+fn expect(stream: &mut Waiting, expected: &[u8]) -> io::Result<()> {
     let mut came = vec![0; expected.len()];
     stream.read_exact(&mut came)?;
     if came == expected {

@@ -2,22 +2,25 @@
 //! thousand, are reset, or do not read. `make soak` runs it for ten minutes.
 //!
 //! Those who chat may lose nothing. The server's memory and descriptors are looked at each second, and drawn: neither
-//! may grow, and in the end all is given back.
+//! may grow, and in the end all is given back. With `--tls` connections are encrypted, with `--compression` every other
+//! one that chats compresses.
 
 mod chat;
 mod churn;
 mod plot;
 mod slow;
+mod way;
 
 use std::fs;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use tokio::task::LocalSet;
-use tulpar_tests::{Server, connect, eventually, json, workspace};
+use tulpar_tests::{Certificate, Server, eventually, json, workspace};
 
 use self::chat::Chat;
 use self::churn::Churn;
+use self::way::Way;
 
 /// How long it goes on when nobody says so.
 const MINUTES: f64 = 10.0;
@@ -25,6 +28,33 @@ const MINUTES: f64 = 10.0;
 const RATE: f64 = 10_000.0;
 /// What the server may grow by between the second fifth of the time and the last one.
 const MAY_GROW: u64 = 16 << 20;
+
+/// What was asked for.
+struct Wanted {
+    minutes: f64,
+    tls: bool,
+    compression: bool,
+}
+
+impl Wanted {
+    /// By the command line; none when it says something else.
+    fn from(mut args: impl Iterator<Item = String>) -> Option<Self> {
+        let mut wanted = Self {
+            minutes: MINUTES,
+            tls: false,
+            compression: false,
+        };
+        while let Some(arg) = args.next() {
+            match arg.as_str() {
+                "--minutes" => wanted.minutes = args.next()?.parse().ok()?,
+                "--tls" => wanted.tls = true,
+                "--compression" => wanted.compression = true,
+                _ => return None,
+            }
+        }
+        (wanted.minutes > 0.0).then_some(wanted)
+    }
+}
 
 /// What the server holds at some time.
 #[derive(Clone, Copy)]
@@ -35,24 +65,29 @@ struct Sample {
 }
 
 /// Lets the server have a bad day. Returns whether it was none for those who chat.
-async fn soak(minutes: f64) -> bool {
-    let length = Duration::from_secs_f64(minutes * 60.0);
+async fn soak(wanted: &Wanted) -> bool {
+    let length = Duration::from_secs_f64(wanted.minutes * 60.0);
+    let certificate = wanted.tls.then(Certificate::new);
+    let tls = certificate.as_ref().map(Certificate::config);
+    let compression = format!("[sockets]\ncompression = {}\n", wanted.compression);
     let server = Server::with(&["commander"])
+        .config(&(tls.unwrap_or_default() + &compression))
         .env("TULPAR_LOG", "warn")
         .start();
-    let mut client = connect(server.url("/commander")).await;
+    let way = Way {
+        address: server.address(),
+        trust: certificate.as_ref().map(Certificate::trust),
+        compression: wanted.compression,
+    };
+    let mut client = way.talker(0).await;
     client.ask(json!({ "do": "nothing" })).await;
     let before = server.descriptors();
     // Who says nothing for minutes and reads nothing is taken for gone.
     drop(client);
 
-    let chat = Chat::begin(&server).await;
-    let churn = Churn::begin(
-        server.address(),
-        RATE,
-        (length / 5).min(Duration::from_secs(60)),
-    );
-    let slow = slow::begin(&server);
+    let chat = Chat::begin(&way).await;
+    let churn = Churn::begin(&way, RATE, (length / 5).min(Duration::from_secs(60)));
+    let slow = slow::begin(&way);
     let begun = Instant::now();
     let mut samples = Vec::new();
     while begun.elapsed() < length {
@@ -77,7 +112,7 @@ async fn soak(minutes: f64) -> bool {
     let churned = churn.end();
     let chatted = chat.end().await;
 
-    let mut client = connect(server.url("/commander")).await;
+    let mut client = way.talker(0).await;
     eventually("the descriptors to be back", async || {
         (server.descriptors() <= before).then_some(())
     })
@@ -122,21 +157,15 @@ fn beginning(log: &str) -> String {
 }
 
 fn main() -> ExitCode {
-    let args: Vec<_> = std::env::args().skip(1).collect();
-    let minutes = match args.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-        [] => Some(MINUTES),
-        ["--minutes", minutes] => minutes.parse().ok().filter(|minutes| *minutes > 0.0),
-        _ => None,
-    };
-    let Some(minutes) = minutes else {
-        eprintln!("soak [--minutes MINUTES]");
+    let Some(wanted) = Wanted::from(std::env::args().skip(1)) else {
+        eprintln!("soak [--minutes MINUTES] [--tls] [--compression]");
         return ExitCode::from(2);
     };
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .expect("the runtime starts");
-    match LocalSet::new().block_on(&runtime, soak(minutes)) {
+    match LocalSet::new().block_on(&runtime, soak(&wanted)) {
         true => ExitCode::SUCCESS,
         false => {
             println!("NOT WELL");
