@@ -207,8 +207,8 @@ pub use tulpar_macros::middleware;
 /// - `name`: for logs and tables, 1 to 128 bytes. The type's name when left out.
 /// - `middlewares`: the names of the middlewares that an upgrade passes, in this order, at most 32. None when
 ///   left out. The server does not serve the namespace while one of them is missing.
-/// - `protocols`: the subprotocols it speaks; the first that a client offers among them is chosen. Any when
-///   left out.
+/// - `protocols`: the subprotocols it speaks, at most 32 of 128 bytes each; the first that a client offers among them
+///   is chosen. Any when left out.
 ///
 /// The type implements [`Default`]. An impl without `type Data` gets `type Data = ();`, and only one that writes
 /// [`on_drain`](Namespace::on_drain) is told when a slow peer has got all, and

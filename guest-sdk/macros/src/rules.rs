@@ -7,6 +7,7 @@ use syn::{Error, LitStr, Result};
 const MAX_PATH_BYTES: usize = 256;
 const MAX_NAME_BYTES: usize = 128;
 const MAX_MIDDLEWARES: usize = 32;
+const MAX_PROTOCOLS: usize = 32;
 
 /// What browsers encode in a path beside letters beyond ASCII: the path percent-encode set of the URL standard.
 const ENCODED: &AsciiSet = &CONTROLS
@@ -114,8 +115,20 @@ pub(crate) fn middlewares(names: &[LitStr]) -> Result<()> {
 /// The subprotocols a namespace lists: tokens, as RFC 6455, section 4.1 wants them; no other could ever be
 /// offered.
 pub(crate) fn protocols(protocols: &[LitStr]) -> Result<()> {
+    if let Some(one_too_many) = protocols.get(MAX_PROTOCOLS) {
+        return fail(
+            one_too_many,
+            format!("a namespace speaks at most {MAX_PROTOCOLS} subprotocols"),
+        );
+    }
     for protocol in protocols {
         let text = protocol.value();
+        if text.len() > MAX_NAME_BYTES {
+            return fail(
+                protocol,
+                format!("a subprotocol has at most {MAX_NAME_BYTES} bytes"),
+            );
+        }
         if text.is_empty() || !text.bytes().all(is_token_byte) {
             return fail(
                 protocol,
