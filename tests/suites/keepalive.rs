@@ -4,7 +4,8 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tulpar_tests::{
-    Client, Frame, Message, Opcode, Raw, Server, Value, connect, frame, json, observer, within,
+    Client, Deflating, Frame, Message, Opcode, RSV1, Raw, Server, Value, compressing, connect,
+    deflated, frame, json, observer, within,
 };
 
 /// A server that pings after so many milliseconds, and waits for so many more.
@@ -122,6 +123,32 @@ async fn c9_every_byte_counts_and_not_only_whole_messages() {
         echo = peer.frame().await;
     }
     assert_eq!(echo, Frame::whole(Opcode::Text, &[b'x'; 40]));
+}
+
+#[tokio::test]
+async fn c9_a_peer_whose_own_messages_are_still_worked_off_is_not_dropped() {
+    const MESSAGES: usize = 2000;
+    // It takes two seconds to read all of them, in which nothing else is read.
+    let server = compressing(
+        "[timeouts]\nping-ms = 200\npong-ms = 200\n[limits]\nsocket-messages-per-second = 1000",
+    );
+    let offer = "permessage-deflate; client_no_context_takeover";
+    let mut peer = Deflating::commander(&server, offer).await.raw;
+    let message = deflated(b"hi");
+    let message = frame(Opcode::Text, &message).reserved(RSV1).bytes();
+    peer.write(&message.repeat(MESSAGES)).await;
+    let mut echoed = 0;
+    while echoed < MESSAGES {
+        match peer.frame().await {
+            ping if ping == Frame::whole(Opcode::Ping, b"") => {
+                peer.send(frame(Opcode::Pong, b"")).await;
+            }
+            echo => {
+                assert_eq!(echo, Frame::whole(Opcode::Text, b"hi"), "after {echoed}");
+                echoed += 1;
+            }
+        }
+    }
 }
 
 /// Sends to a socket until the operating system takes no more and what waits is more than half of what may.

@@ -161,6 +161,9 @@ impl Assembler {
     pub(super) fn let_go(&mut self) {
         self.release();
         self.payload = Vec::new();
+        if let Some(inflater) = &mut self.inflater {
+            inflater.forget();
+        }
     }
 
     /// Takes note of a fragment that [`Assembler::check`] has let pass and nobody wants.

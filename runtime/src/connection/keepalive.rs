@@ -3,8 +3,9 @@
 //! Nothing is armed for a connection. When something has come from its peer it notes the tick, if that is another one;
 //! and one task looks after all of them: at each tick it goes through a list, where most are not due, and nudges those
 //! that were silent for too long. Such a connection then looks itself whether its peer is there, because only it knows
-//! what it has read: who is held back, by the handler, a limit or an outbox that is half full, reads nothing, and so
-//! cannot hear a pong. Then it counts whether the peer takes what it is sent.
+//! what it has read: who is held back by an outbox that is half full reads nothing, and so cannot hear a pong. Then it
+//! counts whether the peer takes what it is sent. Who waits for a handler, a limit or what has been read already is not
+//! judged at all.
 
 #[cfg(test)]
 mod tests;
@@ -166,11 +167,12 @@ pub(super) struct Watched {
 }
 
 impl Watched {
-    /// What to do when it has been nudged and there is nothing to read, or it does not read now.
-    pub(super) fn judge(&self) -> Verdict {
+    /// What to do when it has been nudged and there is nothing to read, or it does not read now. `is_at_work`: whether that
+    /// is because it has still to do with what it has read.
+    pub(super) fn judge(&self, is_at_work: bool) -> Verdict {
         let now = self.keepalive.now.load(Ordering::Relaxed);
         let Seen { stuck, moved } = self.socket.outbox().look();
-        if moved {
+        if moved || is_at_work {
             self.socket.hear(now);
         }
         let heard = self.socket.heard();
@@ -218,8 +220,8 @@ pub(super) struct Listened<R> {
 
 impl<R> Listened<R> {
     /// See [`Watched::judge`].
-    pub(super) fn judge(&self) -> Verdict {
-        self.watched.judge()
+    pub(super) fn judge(&self, is_at_work: bool) -> Verdict {
+        self.watched.judge(is_at_work)
     }
 }
 

@@ -154,11 +154,14 @@ pub fn serve<H: Held>(
         }
         drop(reader);
         let rest = held.release();
-        if let Some(event) = &unheard {
+        if let Some(event) = unheard {
+            let close_late = async move {
+                namespace.close_late(&socket, &event).await;
+                drop(rest);
+            };
             // Boxed, as it is rare.
-            Box::pin(namespace.close_late(&socket, event)).await;
+            Box::pin(close_late).await;
         }
-        drop(rest);
     }
 }
 
@@ -240,7 +243,7 @@ impl Conversation<'_> {
                         self.tell(failed);
                     }
                 }
-                Turned::Silent => match self.reader.stream().judge() {
+                Turned::Silent => match self.reader.judge() {
                     Verdict::Wait => {}
                     // When it is not accepted the socket is closing, which the next round sees.
                     Verdict::Ping => _ = socket.send(Frame::ping(b"")),
@@ -300,9 +303,6 @@ impl Conversation<'_> {
         let account = self.namespace.sockets().account();
         let answered = async {
             loop {
-                if self.socket.outbox().state() == State::Aborted {
-                    return None;
-                }
                 match self.reader.next(account).await {
                     Ok(Incoming::Close(code, reason)) => return Some(peer_closed(code, reason)),
                     Ok(Incoming::End) => return None,
@@ -318,8 +318,9 @@ impl Conversation<'_> {
         };
         let aborted = poll_fn(|cx| self.socket.outbox().poll_aborted(cx));
         let outcome = tokio::select! {
-            answer = timeout(self.close_timeout, answered) => answer.ok().flatten(),
+            biased;
             () = aborted => None,
+            answer = timeout(self.close_timeout, answered) => answer.ok().flatten(),
         };
         outcome.unwrap_or_else(|| self.dropped())
     }
@@ -408,7 +409,7 @@ mod tests {
 
     impl Held for Holds {
         fn release(self) -> impl Sized {
-            self._connection.clone()
+            (self._connection.clone(), self._open)
         }
     }
 

@@ -20,9 +20,10 @@ use tokio::task::yield_now;
 
 use super::assembler::{Added, Assembler};
 use super::decoder::{Header, ProtocolError, parse_close};
+use super::keepalive::{Listened, Verdict};
 use crate::deflate::Inflater;
 use crate::message::Message;
-use crate::quota::{Account, Held, Hold};
+use crate::quota::{Account, Held, Hold, Spent};
 
 /// How much is asked of the operating system at once, at least. Some hundred small messages.
 const READ: usize = 16 << 10;
@@ -75,6 +76,9 @@ pub struct Reader<R> {
     unfinished: Option<(Header, usize)>,
     /// Such frames since others had their turn.
     fruitless: u16,
+    /// Frames that bring no message any further, pings among them, and have still to be counted: as messages, for they take as
+    /// long.
+    empty: u16,
     /// Whether nobody wants messages any more.
     closing: bool,
     /// What is held beyond [`SMALL`], as it is counted. Boxed, as it is rare.
@@ -99,6 +103,7 @@ impl<R: AsyncRead + Unpin> Reader<R> {
             assembler: Assembler::new(max_message_bytes, inflater),
             unfinished: None,
             fruitless: 0,
+            empty: 0,
             closing: false,
             counted: None,
         }
@@ -124,12 +129,19 @@ impl<R: AsyncRead + Unpin> Reader<R> {
                 // Boxed, so that it takes no room in the task of each idle connection.
                 Box::pin(inflating).await;
             }
+            if self.empty > 0 {
+                account.charge(Spent::Messages, take(&mut self.empty).into());
+            }
             match taken? {
                 Some(taken) => break taken,
                 None if self.fruitless >= AT_ONCE => {
-                    self.fruitless = 0;
                     // Behind the driver, as a guest that computes.
                     yield_now().await;
+                    if account.exhausted(Spent::Messages).is_some() {
+                        // Boxed, as it is rare.
+                        Box::pin(account.wait_for_one(Spent::Messages)).await;
+                    }
+                    self.fruitless = 0;
                 }
                 None if self.read(account).await? > 0 => {}
                 None => break Taken::End,
@@ -190,6 +202,9 @@ impl<R: AsyncRead + Unpin> Reader<R> {
                         }
                         OpCode::Close => return Ok(Some(Taken::Close(payload))),
                         _ => self.fruitless += 1,
+                    }
+                    if header.is_control() || payload.is_empty() && !header.fin {
+                        self.empty += 1;
                     }
                     match header.opcode {
                         OpCode::Ping => return Ok(Some(Taken::Ping(payload))),
@@ -285,7 +300,11 @@ impl<R: AsyncRead + Unpin> Reader<R> {
             }
             // Room for what is missing, but never more at once than has come already: a header alone reserves nothing.
             let missing = payload_len.saturating_sub(buffer.len());
-            buffer.reserve(missing.clamp(READ, buffer.len().max(READ)));
+            // No more of a large message, which would be moved for it.
+            buffer.reserve(match buffer.len() > SMALL && missing > 0 {
+                true => missing.min(buffer.len()),
+                false => missing.clamp(READ, buffer.len().max(READ)),
+            });
             count(counted, buffer.capacity() + assembler.held(), account)?;
             let polled = pin!(stream.read_buf(buffer)).poll(cx);
             if buffer.is_empty() {
@@ -295,11 +314,6 @@ impl<R: AsyncRead + Unpin> Reader<R> {
             Poll::Ready(Ok(read))
         })
         .await
-    }
-
-    /// What it reads from.
-    pub(super) fn stream(&self) -> &R {
-        &self.stream
     }
 
     /// The memory that it holds, in bytes: what has come and has not been taken out, and the fragments of a message. A
@@ -333,6 +347,14 @@ impl<R: AsyncRead + Unpin> Reader<R> {
                 return;
             }
         }
+    }
+}
+
+impl<S> Reader<Listened<S>> {
+    /// See [`Listened::judge`].
+    pub(super) fn judge(&self) -> Verdict {
+        let is_at_work = self.unfinished.is_some() || self.fruitless >= AT_ONCE;
+        self.stream.judge(is_at_work)
     }
 }
 

@@ -110,6 +110,12 @@ impl Inflater {
         Ok(())
     }
 
+    /// Nobody wants the message in hand, nor any other behind it.
+    pub fn forget(&mut self) {
+        self.deflated = 0;
+        self.stream = None;
+    }
+
     /// Inflates `input`, unless it is very much that comes out. Returns how many bytes of it that were, and how the stream
     /// stands behind them.
     fn run(&mut self, input: &[u8], output: &mut Vec<u8>) -> Result<(usize, Status), InflateError> {

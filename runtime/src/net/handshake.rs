@@ -112,8 +112,9 @@ struct Holds {
 }
 
 impl connection::Held for Holds {
+    /// That the tenant has it stays counted: it goes on having what it set for its socket.
     fn release(self) -> impl Sized {
-        self.connection.busy.clone()
+        (self.connection.busy.clone(), self._open)
     }
 }
 

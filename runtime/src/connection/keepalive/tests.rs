@@ -38,7 +38,12 @@ fn socket(peer: &Arc<Peer>) -> Arc<Socket> {
 /// The ticks after which something else than waiting is decided, when each tick asks.
 fn decided(watched: &Watched, ticks: u64) -> Vec<(u64, Verdict)> {
     let now = &watched.keepalive.now;
-    let each = (0..ticks).map(|_| (now.fetch_add(1, Ordering::Relaxed) + 1, watched.judge()));
+    let each = (0..ticks).map(|_| {
+        (
+            now.fetch_add(1, Ordering::Relaxed) + 1,
+            watched.judge(false),
+        )
+    });
     each.filter(|(_, verdict)| *verdict != Verdict::Wait)
         .collect()
 }

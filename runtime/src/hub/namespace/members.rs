@@ -15,6 +15,9 @@ use crate::quota::Held;
 
 pub(super) type Sockets = IndexMap<SocketId, Arc<Socket>, BuildHasherDefault<IdHasher>>;
 
+/// For how many members a room may keep places that nobody has.
+const FEW: usize = 64;
+
 #[derive(Default)]
 pub(super) struct Members {
     /// Why who comes now has to go again; none while there is somebody to serve it.
@@ -89,6 +92,10 @@ impl Members {
         let Room { name, members } = self.rooms.get_mut(room)?;
         let name = name.clone();
         members.swap_remove(&id);
+        // A room that many have been in must not keep their places for ever.
+        if members.capacity() > FEW && members.len() < members.capacity() / 4 {
+            members.shrink_to(2 * members.len());
+        }
         if members.is_empty() {
             self.by_name.swap_remove(&name);
             self.rooms.remove(room);

@@ -35,6 +35,22 @@ fn p2_a_path_is_checked_at_its_limits() {
 }
 
 #[test]
+fn v2_a_room_that_many_have_left_is_small_again() {
+    let namespace = namespace(10, 10);
+    let sockets: Vec<_> = (0..1000).map(|_| socket(&namespace)).collect();
+    for socket in &sockets {
+        assert_eq!(namespace.join(socket, "a"), Ok(()));
+    }
+    let places = || namespace.read().of("a").map(|it| it.capacity());
+    assert!(places() >= Some(1000));
+    for socket in &sockets[1..] {
+        namespace.leave(socket.id(), "a");
+    }
+    assert_eq!(namespace.room_members("a"), [sockets[0].id()]);
+    assert!(places() <= Some(64), "{:?}", places());
+}
+
+#[test]
 fn r1_joining_and_leaving_are_idempotent_and_leave_nothing_behind() {
     let namespace = namespace(10, 10);
     let socket = socket(&namespace);

@@ -210,6 +210,11 @@ impl Outbox {
         // What was left is what was not taken.
         inner.moved |= inner.stuck && written > 0;
         inner.stuck = !frames.is_empty();
+        // What a burst took is not kept.
+        let spare = match frames.is_empty() && frames.capacity() > FEW {
+            true => take(&mut frames),
+            false => VecDeque::new(),
+        };
         frames.append(&mut inner.frames);
         inner.frames = frames;
         inner.begun = begun;
@@ -226,7 +231,7 @@ impl Outbox {
         let ends = inner.state != State::Open;
         let writer = inner.writer.take_if(|_| left || ends);
         drop(inner);
-        drop(dropped);
+        drop((spare, dropped));
         wake(reader);
         wake(writer);
     }

@@ -97,6 +97,20 @@ fn next(outbox: &Outbox, woken: &Arc<Woken>) -> Poll<Next> {
 }
 
 #[test]
+fn r7_what_a_burst_took_is_given_back_when_it_is_written() {
+    let (outbox, peer) = outbox(1 << 20);
+    for burst in [10, 5000] {
+        peer.takes(1 << 20);
+        (0..burst).for_each(|_| assert!(outbox.send(frame(1)).is_ok()));
+        while outbox.buffered() > 0 {
+            outbox.flush();
+        }
+        let room = outbox.lock().frames.capacity();
+        assert!(room <= FEW, "for {room} frames after {burst}");
+    }
+}
+
+#[test]
 fn r7_the_capacity_holds_at_the_limit_and_one_past() {
     let (outbox, peer) = outbox(20);
     assert_eq!(outbox.send(frame(8)), Ok(Accepted::ToBeFlushed));
