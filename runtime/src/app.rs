@@ -215,7 +215,7 @@ impl App {
         } = self;
         let server = serving.server.clone();
         let tls = listener.tls().cloned();
-        let (serving_admin, live_admin) = (serving.admin.clone(), serving.admin.clone());
+        let live_admin = serving.admin.clone();
         // Nothing is ever sent: the channel closes when nobody is busy any more.
         let (busy, mut idle) = mpsc::channel(1);
         let (stopping, stopped) = watch::channel(None);
@@ -223,7 +223,7 @@ impl App {
         tokio::spawn(async move {
             stop.await;
             let asked = Instant::now();
-            ready.set_ready(false);
+            ready.set_stopping();
             let unready = live.load().timeouts.unready();
             sleep(unready).await;
             stopping.send_replace(Some(asked));
@@ -233,11 +233,14 @@ impl App {
         };
         // They are open until all is done, so that whoever watches sees that the server is alive.
         let mut doors = JoinSet::new();
+        let socket = config.load().admin.unix().map(PathBuf::from);
+        doors.spawn(listen_to_operator(serving.admin.clone(), socket));
+        doors.spawn(show_page(serving.admin.clone(), page));
         tokio::select! {
             biased;
             () = stop(stopped.clone()) => drop((listener, busy)),
             () = serving.start_services(catalog.loaded()) => {
-                serving_admin.set_ready(true);
+                live_admin.set_started();
                 // In a task of its own, so that nothing about plugins holds up a connection.
                 let accept = net::accept(server.clone(), listener, busy, stop(stopped.clone()));
                 let accept = tokio::spawn(accept);
@@ -253,9 +256,6 @@ impl App {
                     let grace = config.load().timeouts.grace();
                     sleep(grace / FOR_SERVICES).await;
                 };
-                let socket = config.load().admin.unix().map(PathBuf::from);
-                doors.spawn(listen_to_operator(serving_admin.clone(), socket));
-                doors.spawn(show_page(serving_admin, page));
                 let wishes = Wishes {
                     config: &config,
                     commands: &mut commands,

@@ -21,7 +21,7 @@ use self::body::{Course, Listener, RequestBody};
 pub use self::body::{CutOff, ResponseBody};
 use crate::hub;
 use crate::plugin::describe::ControllerDescriptor;
-use crate::plugin::{CallError, Plugin};
+use crate::plugin::{CallError, Overrun, Plugin};
 use crate::telemetry::span;
 
 /// Where a controller finds the path that it is mounted at.
@@ -50,6 +50,8 @@ pub enum Failure {
     Failed,
     /// It took too long.
     TooSlow,
+    /// It waited too long for the client to send the request's body.
+    Unsent,
     /// It has as many requests in hand as it may have.
     Busy,
     /// The request's body is too large.
@@ -123,9 +125,10 @@ impl Controller {
         // In a task of its own: the response begins before the call ends, and a client that hangs up ends neither.
         let span = span!("controller", plugin = %plugin.id());
         let call = tokio::spawn(hub::in_turns(async move {
-            let mut unheard = false;
+            let (mut unheard, mut held_up) = (false, false);
             let failed = || {
                 unheard = known.abandoned.is_set();
+                held_up = known.unsent.is_set() || known.unread.is_set();
                 known.broken.set();
             };
             let outcome = plugin.answer(request, sender, failed).await;
@@ -134,6 +137,10 @@ impl Controller {
                 // It could not write what nobody reads.
                 Err(error) if unheard => {
                     tracing::debug!(plugin = %plugin.id(), "controller: after the client left: {error}");
+                }
+                // A client that stalls is none of its failures.
+                Err(error @ CallError::Overrun(Overrun::Total(_))) if held_up => {
+                    tracing::debug!(plugin = %plugin.id(), "controller: the client held it up: {error}");
                 }
                 Err(error) => warn(&plugin, plugin.report(error), &error.to_string()),
                 Ok(()) => {}
@@ -178,6 +185,7 @@ impl Controller {
                     );
                     Err(Failure::Failed)
                 }
+                Ok(Err(CallError::Overrun(_))) if course.unsent.is_set() => Err(Failure::Unsent),
                 Ok(Err(CallError::Overrun(_))) => Err(Failure::TooSlow),
                 Ok(Err(_)) | Err(_) => Err(Failure::Failed),
             },

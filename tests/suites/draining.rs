@@ -7,7 +7,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use tulpar_tests::{
-    Client, Connect, Message, PATIENCE, Server, Signal, connect, eventually, get, json, within,
+    Client, Connect, Message, Mould, PATIENCE, Server, Signal, connect, eventually, get, json,
+    within,
 };
 
 #[tokio::test]
@@ -29,6 +30,27 @@ async fn v1_readiness_goes_before_anything_else_does() {
     let mut client = connect(server.url("/commander")).await;
     assert_eq!(client.ask(json!({ "do": "rooms" })).await, json!([]));
     assert_eq!(client.expect_close().await.0, 1001);
+    assert_eq!(server.wait_exit(PATIENCE).code(), Some(0));
+}
+
+#[tokio::test]
+async fn v1_a_server_that_is_to_stop_while_its_services_start_is_never_ready() {
+    let service = Mould::service(&[]).set("reload", "loop".into());
+    let mut server = Server::with(&[])
+        .file("slow.wasm", &service.bytes())
+        .config(
+            "[timeouts]\nunready-ms = 2000\n[limits]\njob-deadline-ms = 1000\ncompute-ms = 1000",
+        )
+        .start();
+    // It is asked while they start.
+    eventually("the server to be alive", async || {
+        (server.admin_status("/live") == Some(200)).then_some(())
+    })
+    .await;
+    assert_eq!(server.admin_status("/ready"), Some(503));
+    server.signal(Signal::TERM);
+    server.log_line(&["service Moulded: on-start"]);
+    assert_eq!(server.admin_status("/ready"), Some(503));
     assert_eq!(server.wait_exit(PATIENCE).code(), Some(0));
 }
 

@@ -131,6 +131,28 @@ async fn p6_a_plugin_is_rolled_back_with_its_sockets_open() {
 }
 
 #[tokio::test]
+async fn p6_a_rollback_that_fails_leaves_all_as_it_was() {
+    let first = Mould::reloaded("/swap", "1").set("reload", "error".into());
+    let server = Server::with(&[])
+        .file("acme/swap.wasm", &first.bytes())
+        .start();
+    server.drop_in("acme/swap.wasm", &generation(2));
+    be_of(&server, 2).await;
+    let failed = server.tulpar(&["plugins", "rollback", "acme/swap"]);
+    let failed = failed.expect_err("it does not take over");
+    assert!(failed.contains("could not take over"), "{failed}");
+    server.log_line(&[
+        "WARN",
+        "acme/swap.wasm stays as it is",
+        "could not take over",
+    ]);
+    let plugin = plugin(&server, "acme/swap");
+    assert_eq!(plugin["status"], "serving");
+    assert_eq!(plugin["refusal"], Value::Null);
+    be_of(&server, 2).await;
+}
+
+#[tokio::test]
 async fn p6_what_the_operator_decided_holds_over_a_restart() {
     let state = tempfile::tempdir().expect("a temporary folder");
     let plugins = |number: u32| {

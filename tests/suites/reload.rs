@@ -55,6 +55,19 @@ async fn what_a_plugin_is_given_changes_with_its_sockets_open() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn limits_of_the_whole_server_restart_no_plugin() {
+    let server = Server::with(&["commander"]).start();
+    reload(
+        &server,
+        "[limits]\nconnections = 50\nconnections-per-address = 50\nrequest-headers = 50\nmax-plugin-bytes = 20000000",
+    )
+    .await;
+    assert_eq!(server.stderr.with("begins anew"), [""; 0]);
+    reload(&server, "[limits]\nconnections = 50\nhandles = 50").await;
+    server.log_line(&["commander.wasm begins anew with other settings"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn limits_and_origins_hold_for_whoever_comes_next() {
     let server = Server::with(&["echo"])
         .config("[limits]\nmax-message-bytes = 10")

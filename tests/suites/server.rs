@@ -5,7 +5,9 @@ use std::net::TcpListener;
 use std::process::ExitStatus;
 use std::time::{Duration, Instant};
 
-use tulpar_tests::{Mould, Opcode, Raw, Server, Signal, become_served, connect, frame, get, json};
+use tulpar_tests::{
+    Mould, Opcode, Raw, Running, Server, Signal, become_served, connect, frame, get, json, tulpar,
+};
 
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -307,6 +309,27 @@ async fn p6_what_is_not_compiled_in_time_is_served_when_it_is() {
         .start();
     server.log_line(&["still to be compiled", "timeouts.start-ms"]);
     become_served(&server, "/commander").await;
+}
+
+#[tokio::test]
+async fn v1_a_signal_ends_a_server_that_is_still_compiling() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    fs::create_dir(folder.path().join("plugins")).expect("it can be made");
+    for number in 0..20 {
+        let plugin = Mould::namespace(&format!("/{number}")).bytes();
+        let file = folder.path().join(format!("plugins/{number}.wasm"));
+        fs::write(file, plugin).expect("it can be written");
+    }
+    let mut command = tulpar(folder.path(), &["serve", "--listen", "127.0.0.1:0"]);
+    command.env("TULPAR_LOG", "tulpar_runtime=debug");
+    let mut server = Running::start(command);
+    let begun = server.stderr.wait_for(&["plugin loaded"], PATIENCE);
+    begun.expect("it compiles one after the other");
+    server.signal(Signal::TERM);
+    assert_eq!(server.wait_exit(PATIENCE).code(), Some(0));
+    let loaded = server.stderr.with("plugin loaded").len();
+    assert!(loaded < 20, "it has compiled all of them first");
+    assert_eq!(server.stdout.text(), "");
 }
 
 #[tokio::test]

@@ -90,15 +90,64 @@ async fn v2_a_failure_in_the_body_breaks_the_connection_off() {
 }
 
 #[tokio::test]
-async fn v2_a_client_that_does_not_read_is_cut_off_in_time() {
-    let server = server("request-deadline-ms = 600\nresponse-body-bytes = 1073741824");
+async fn v2_a_client_that_stalls_is_cut_off_in_time_and_none_of_the_controllers_failures() {
+    const HELD_UP: &str = "the client held it up";
+    let limits =
+        "request-deadline-ms = 400\nresponse-body-bytes = 1073741824\nquarantine-failures = 1";
+    let server = Server::with(&["unruly"])
+        .config(&format!("[limits]\n{limits}"))
+        .start();
+    // It does not send what it has promised.
+    let mut raw = Raw::connect(server.address()).await;
+    let length = [("Content-Length", "100")];
+    raw.write(&Raw::request("POST", "/unruly/count-body", &length))
+        .await;
+    expect_error(&raw.response().await, 408, "Request Timeout");
+    server.log_line(&[
+        "DEBUG",
+        "unruly.wasm",
+        HELD_UP,
+        "limits.request-deadline-ms",
+    ]);
+    // It does not read.
     let mut raw = Raw::connect(server.address()).await;
     raw.write(&Request::get("/unruly/stream-for-ever").bytes())
         .await;
-    server.log_line(&["WARN", "unruly.wasm", "limits.request-deadline-ms"]);
+    eventually("the controller to be over", async || {
+        (server.stderr.with(HELD_UP).len() == 2).then_some(())
+    })
+    .await;
     let broken = raw.outcome("GET").await.expect_err("it never ends");
     assert_eq!(broken.begun().status, 200);
-    assert!(takes_a_request(&server).await);
+
+    assert!(takes_a_request(&server).await, "it is in quarantine");
+    let warnings = server.stderr.with("WARN");
+    assert!(warnings.is_empty(), "{warnings:?}");
+    // What it does by itself is its own.
+    let response = ask(&server, "/unruly/sleep").await;
+    expect_error(&response, 504, "Gateway Timeout");
+    assert!(!takes_a_request(&server).await);
+}
+
+#[tokio::test]
+async fn c8_a_connection_that_a_controller_has_answered_on_has_its_time_until_the_next_request() {
+    let server = server("request-deadline-ms = 300");
+    let mut raw = Raw::connect(server.address()).await;
+    for _ in 0..3 {
+        let response = Request::get("/unruly/state").send_on(&mut raw).await;
+        expect_text(&response, 200, "1");
+        tokio::time::sleep(Duration::from_millis(600)).await;
+    }
+}
+
+#[tokio::test]
+async fn v2_no_more_is_printed_at_once_than_there_is_room_for() {
+    let server = server("");
+    let printed = ask(&server, "/unruly/print?bytes=8192").await;
+    expect_text(&printed, 200, "printed");
+    let response = ask(&server, "/unruly/print?bytes=8193").await;
+    expect_error(&response, 500, "Internal Server Error");
+    server.log_line(&["WARN", "unruly.wasm", "write exceeded budget"]);
 }
 
 #[tokio::test]

@@ -108,8 +108,8 @@ pub struct Uses {
     pub memory_bytes: u64,
     /// Rooms of its namespace.
     pub rooms: u64,
-    /// Messages that wait to be written, in bytes, each once however many sockets it is for. Counted only where
-    /// `quotas.queued-bytes` bounds it, which is for tenants.
+    /// Messages that wait to be written, in bytes, each once however many sockets it is for, and what middlewares respond. Of
+    /// messages counted only where `quotas.queued-bytes` bounds it, which is for tenants.
     pub queued_bytes: u64,
 }
 

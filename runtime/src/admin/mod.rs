@@ -94,7 +94,8 @@ pub struct Admin {
     metrics: Arc<Metrics>,
     /// Where files go that are sent; none when none are taken.
     uploads: Option<Uploads>,
-    ready: AtomicBool,
+    started: AtomicBool,
+    stopping: AtomicBool,
     /// Since when this node is cut off from the others; none when it is not.
     cut_off: Mutex<Option<Instant>>,
     backplane: Arc<dyn Backplane>,
@@ -128,7 +129,8 @@ impl Admin {
             metrics,
             config: config.clone(),
             uploads: Uploads::new(config),
-            ready: AtomicBool::new(false),
+            started: AtomicBool::new(false),
+            stopping: AtomicBool::new(false),
             cut_off: Mutex::default(),
             backplane,
             plugins: ArcSwap::default(),
@@ -137,17 +139,23 @@ impl Admin {
         (Arc::new(admin), orders)
     }
 
-    /// Whether who distributes connections should send any here.
-    pub fn set_ready(&self, ready: bool) {
-        self.ready.store(ready, Ordering::Relaxed);
+    /// The services have started.
+    pub fn set_started(&self) {
+        self.started.store(true, Ordering::Relaxed);
     }
 
-    /// Whether it should: once the services have started, and until the server is to stop. Not while it closes its clients
+    /// The server is to stop, whether it has started or not.
+    pub fn set_stopping(&self) {
+        self.stopping.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether who distributes connections should send any here: once the services have started, and until the server is to stop. Not while it closes its clients
     /// because it is cut off from the other nodes.
     #[must_use]
     pub fn is_ready(&self) -> bool {
         let closes = self.config.load().backplane.cut_off == CutOff::Close;
-        self.ready.load(Ordering::Relaxed) && !(closes && self.cut_off().is_some())
+        let serves = self.started.load(Ordering::Relaxed) && !self.stopping.load(Ordering::Relaxed);
+        serves && !(closes && self.cut_off().is_some())
     }
 
     /// Since when it is cut off from the other nodes; none when it is not.

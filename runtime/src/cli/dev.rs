@@ -2,6 +2,7 @@
 
 mod sources;
 
+use std::future::pending;
 use std::io::Write as _;
 use std::path::Path;
 use std::process::ExitCode;
@@ -58,16 +59,24 @@ impl Dev {
         let runtime = threads().context("cannot start the threads that serve")?;
         let telemetry = telemetry::start(&config.telemetry, LOG, runtime.handle())?;
         let ended = runtime.block_on(async {
-            let mut signals = Signals::new()?;
+            let mut signals = Signals::of_a_terminal()?;
+            let mut end = Signals::of_a_terminal()?;
             // Before it is built, so that nothing that is saved meanwhile is missed.
             let mut sources = Sources::watch(&crates)?;
             tokio::select! {
                 built = build(&crates, &plugins) => built?,
                 () = signals.next() => return Ok(Ended::Clean),
             }
+            let rebuild = async {
+                // What is being built ends with the first signal, for the second leaves no time for it.
+                tokio::select! {
+                    broken = rebuild(&crates, &mut sources, &plugins) => broken,
+                    () = end.next() => pending().await,
+                }
+            };
             tokio::select! {
                 ended = serve(config, signals, load) => ended,
-                broken = rebuild(&crates, &mut sources, &plugins) => Err(broken),
+                broken = rebuild => Err(broken),
             }
         });
         telemetry.end();

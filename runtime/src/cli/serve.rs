@@ -1,6 +1,7 @@
 //! `tulpar serve`.
 
 use std::fmt::Write as _;
+use std::future::pending;
 use std::io::Write as _;
 use std::process::ExitCode;
 
@@ -63,6 +64,8 @@ impl Serve {
 pub(super) struct Signals {
     terminate: Signal,
     interrupt: Signal,
+    /// None when that one is to have the configuration read again.
+    hangup: Option<Signal>,
 }
 
 impl Signals {
@@ -71,16 +74,36 @@ impl Signals {
         Ok(Self {
             terminate: signal(SignalKind::terminate()).context("cannot wait for SIGTERM")?,
             interrupt: signal(SignalKind::interrupt()).context("cannot wait for SIGINT")?,
+            hangup: None,
+        })
+    }
+
+    /// Those of a server that ends with its terminal.
+    pub(super) fn of_a_terminal() -> Result<Self> {
+        Ok(Self {
+            hangup: Some(hangup()?),
+            ..Self::new()?
         })
     }
 
     /// Waits for the next one. Cancel-safe.
     pub(super) async fn next(&mut self) {
+        let hangup = async {
+            match &mut self.hangup {
+                Some(hangup) => hangup.recv().await,
+                None => pending().await,
+            }
+        };
         tokio::select! {
             _ = self.terminate.recv() => {}
             _ = self.interrupt.recv() => {}
+            _ = hangup => {}
         }
     }
+}
+
+fn hangup() -> Result<Signal> {
+    signal(SignalKind::hangup()).context("cannot wait for SIGHUP")
 }
 
 /// Descriptors beside those of connections: files, the plugins' outgoing requests, what the system needs.
@@ -108,7 +131,8 @@ pub(super) fn allow_descriptors(connections: usize) {
     }
 }
 
-/// Serves until a signal comes, and says where. At SIGHUP the configuration becomes what `load` gives then.
+/// Serves until a signal comes, and says where. At SIGHUP, when that is none of them, the configuration becomes what `load`
+/// gives then.
 pub(super) async fn serve(
     config: Config,
     mut signals: Signals,
@@ -116,7 +140,11 @@ pub(super) async fn serve(
 ) -> Result<Ended> {
     let plugins = config.plugins.clone();
     let dev = config.dev;
-    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let reloads = match signals.hangup {
+        Some(_) => None,
+        None => Some(hangup()?),
+    };
+    let (stop, mut stopped) = tokio::sync::oneshot::channel::<()>();
     tokio::spawn(async move {
         signals.next().await;
         let _ = stop.send(());
@@ -125,11 +153,17 @@ pub(super) async fn serve(
         std::process::exit(1);
     });
 
-    let mut hangup = signal(SignalKind::hangup()).context("cannot wait for SIGHUP")?;
-    let app = App::new(config).await?;
+    let app = tokio::select! {
+        app = App::new(config) => app?,
+        // Nothing is served yet, and nothing has started.
+        _ = &mut stopped => return Ok(Ended::Clean),
+    };
     let reload = app.reload();
     tokio::spawn(async move {
-        while hangup.recv().await.is_some() {
+        let Some(mut reloads) = reloads else {
+            return;
+        };
+        while reloads.recv().await.is_some() {
             match load() {
                 // It fails when the server is about to end.
                 Ok(config) => _ = reload.send(config).await,

@@ -115,6 +115,30 @@ pub struct LimitOverrides {
 }
 
 impl LimitOverrides {
+    /// All that a plugin has of its own by these.
+    #[must_use]
+    pub fn of(limits: &Limits) -> Self {
+        Self {
+            instance_memory_bytes: Some(limits.instance_memory_bytes),
+            deadline_ms: Some(limits.deadline_ms),
+            request_deadline_ms: Some(limits.request_deadline_ms),
+            job_deadline_ms: Some(limits.job_deadline_ms),
+            compute_ms: Some(limits.compute_ms),
+            requests: Some(limits.requests),
+            request_body_bytes: Some(limits.request_body_bytes),
+            response_body_bytes: Some(limits.response_body_bytes),
+            outgoing_requests: Some(limits.outgoing_requests),
+            handles: Some(limits.handles),
+            host_calls: Some(limits.host_calls),
+            max_message_bytes: Some(limits.max_message_bytes),
+            outbox_bytes: Some(limits.outbox_bytes),
+            rooms_per_socket: Some(limits.rooms_per_socket),
+            rooms_per_namespace: Some(limits.rooms_per_namespace),
+            bulk_operations: Some(limits.bulk_operations),
+            socket_messages_per_second: Some(limits.socket_messages_per_second),
+        }
+    }
+
     /// `base` with what is said here in its place.
     #[must_use]
     pub fn over(&self, base: &Limits) -> Limits {

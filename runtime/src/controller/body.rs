@@ -28,15 +28,23 @@ pub(super) struct Course {
     pub(super) broken: Flag,
     /// Nobody reads the response any more.
     pub(super) abandoned: Flag,
+    /// The controller has asked for more of the request's body than the client has sent.
+    pub(super) unsent: Flag,
+    /// The controller has written more of the response than the client has taken.
+    pub(super) unread: Flag,
 }
 
-/// Something that has happened or not.
+/// Something that is so or not.
 #[derive(Clone, Default)]
 pub(super) struct Flag(Arc<AtomicBool>);
 
 impl Flag {
     pub(super) fn set(&self) {
-        self.0.store(true, Ordering::Release);
+        self.put(true);
+    }
+
+    fn put(&self, is_so: bool) {
+        self.0.store(is_so, Ordering::Release);
     }
 
     pub(super) fn is_set(&self) -> bool {
@@ -81,8 +89,9 @@ where
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
-        let frame = ready!(self.body.as_mut().poll_frame(cx));
-        Poll::Ready(frame.map(|frame| {
+        let frame = self.body.as_mut().poll_frame(cx);
+        self.course.unsent.put(frame.is_pending());
+        Poll::Ready(ready!(frame).map(|frame| {
             frame.map_err(|error| match error.downcast::<LengthLimitError>() {
                 Ok(_) => {
                     self.course.too_large.set();
@@ -144,10 +153,11 @@ impl ResponseBody {
     }
 
     /// Has the connection that it goes to broken off when its time is over: a client that does not read would hold what
-    /// waits for it for ever, also when the body has ended. The next request on the connection takes that back.
+    /// waits for it for ever, also when the body has ended. The next request on the connection takes that back, and has
+    /// `pause` to come.
     #[must_use]
-    pub fn or_cut_off(self, connection: &CutOff) -> Self {
-        connection.send_replace(Some(self.deadline + LATER));
+    pub fn or_cut_off(self, connection: &CutOff, pause: Duration) -> Self {
+        connection.send_replace(Some(self.deadline + LATER.max(pause)));
         self
     }
 
@@ -190,7 +200,11 @@ impl Body for ResponseBody {
         let Some(body) = &mut self.body else {
             return Poll::Ready(None);
         };
-        let frame = ready!(Pin::new(body).poll_frame(cx));
+        let frame = Pin::new(body).poll_frame(cx);
+        // The next one is asked for when the client has taken this one.
+        let unread = &self.listener.0.unread;
+        unread.put(matches!(frame, Poll::Ready(Some(Ok(_)))));
+        let frame = ready!(frame);
         match &frame {
             Some(Err(error)) => self.warn(&**error),
             // The log has the reason.

@@ -112,7 +112,10 @@ async fn find(
         (Some(route), controller) if is_upgrade || controller.is_none() => {
             to_namespace(server, caller, route, request).await
         }
-        (_, Some(route)) => to_controller(caller.remote, cut_off, route, request).await,
+        (_, Some(route)) => {
+            let pause = server.config.load().timeouts.handshake();
+            to_controller(caller.remote, (cut_off, pause), route, request).await
+        }
         _ if server.config.load().dev && path == "/" && request.method() == Method::GET => {
             respond::html(page::render(&router))
         }
@@ -160,7 +163,7 @@ async fn to_namespace(
 
 async fn to_controller(
     remote: IpAddr,
-    cut_off: &CutOff,
+    (cut_off, pause): (&CutOff, Duration),
     route: &ControllerRoute,
     request: Request<Incoming>,
 ) -> Answer {
@@ -173,7 +176,9 @@ async fn to_controller(
         request,
         async |request, values| {
             let answer = match route.controller.answer(request, values.as_deref()).await {
-                Ok(response) => respond::streamed(response.map(|body| body.or_cut_off(cut_off))),
+                Ok(response) => {
+                    respond::streamed(response.map(|body| body.or_cut_off(cut_off, pause)))
+                }
                 Err(failure) => respond::failure(failure),
             };
             route.controller.count(&answer);

@@ -151,7 +151,10 @@ async fn serve(
         }
     };
     if let Err(error) = served {
-        metrics.refused(metrics::Refusal::Request);
+        // Others are of answers: of a client that has left, or a controller that has failed in its response.
+        if error.is_parse() || error.is_timeout() {
+            metrics.refused(metrics::Refusal::Request);
+        }
         tracing::debug!(%peer, "{error}");
     }
 }

@@ -39,6 +39,7 @@ pub(super) fn failure(failure: Failure) -> Answer {
     match failure {
         Failure::Failed => internal_error(),
         Failure::TooSlow => error(StatusCode::GATEWAY_TIMEOUT, "Gateway Timeout"),
+        Failure::Unsent => error(StatusCode::REQUEST_TIMEOUT, "Request Timeout"),
         Failure::Busy => unavailable(SOON),
         Failure::TooLarge => error(StatusCode::PAYLOAD_TOO_LARGE, "Content Too Large"),
         Failure::NoHost => bad_request("The request does not name one host"),

@@ -363,6 +363,14 @@ impl Catalog {
     }
 
     fn refuse(&mut self, file: &Path, refusal: Refusal) -> Option<Change> {
+        if !self.files.get(file).is_some_and(File::is_settling) {
+            // It is what the operator wanted instead of what is in the file, of which that says nothing.
+            let file = file.strip_prefix(&self.folder).unwrap_or(file);
+            let line = format!("{} stays as it is: {refusal}", file.display());
+            let plugin = file.to_string_lossy();
+            tracing::warn!(plugin = one_line(&plugin), "{}", one_line(&line));
+            return None;
+        }
         let refusal = Arc::new(refusal);
         self.set_outcome(file, Outcome::Refused(refusal));
         None

@@ -121,6 +121,9 @@ fn handler_name(handler: &str) -> String {
     CONTRACT.replace('@', &format!("/{handler}@"))
 }
 
+/// How much is said of what a component exports, in bytes.
+const MAX_EXPORTED: usize = 1 << 10;
+
 /// What a component exports, in words.
 fn exported(component: &Component) -> String {
     let component_type = component.component_type();
@@ -130,10 +133,11 @@ fn exported(component: &Component) -> String {
         .map(|(name, _)| name.to_owned())
         .collect();
     if names.is_empty() {
-        "nothing".into()
-    } else {
-        names.join(", ")
+        return "nothing".into();
     }
+    let mut names = names.join(", ");
+    names.truncate(names.floor_char_boundary(MAX_EXPORTED));
+    names
 }
 
 /// An error with its causes, in one line.

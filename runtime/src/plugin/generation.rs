@@ -112,10 +112,12 @@ impl Plugin {
         taken_over
     }
 
-    /// Drops the instance for events when no call is in it, and with it what it has in memory. The next event has another one
-    /// made. Cancel-safe.
+    /// Drops the instances for events and for jobs, each when no call is in it, and with them what they have in memory. The next
+    /// event or job has another one made. Cancel-safe.
     pub async fn forget(&self) {
-        drop(self.events.enter().await);
+        let events = async { drop(self.events.enter().await) };
+        let jobs = async { drop(self.jobs.enter().await) };
+        tokio::join!(events, jobs);
     }
 
     /// Stops the service of the generation that serves and starts that of `new`. Until the turn that is returned ends, no

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tokio::sync::Semaphore;
 
 use super::Plugin;
-use crate::config::PluginSettings;
+use crate::config::{LimitOverrides, PluginSettings};
 
 /// What the configuration gives to a plugin.
 pub(super) struct Terms {
@@ -24,6 +24,23 @@ impl Terms {
             settings: Arc::new(settings),
         }
     }
+
+    /// Others in the place of these. What is in hand counts on, but where that number is another.
+    fn renewed(&self, settings: PluginSettings) -> Self {
+        let (old, new) = (&self.settings.limits, &settings.limits);
+        let (requests, outgoing) = (
+            old.requests == new.requests,
+            old.outgoing_requests == new.outgoing_requests,
+        );
+        let mut renewed = Self::new(settings);
+        if requests {
+            renewed.requests = self.requests.clone();
+        }
+        if outgoing {
+            renewed.outgoing = self.outgoing.clone();
+        }
+        renewed
+    }
 }
 
 impl Plugin {
@@ -32,16 +49,17 @@ impl Plugin {
     pub fn renew_terms(&self) -> bool {
         let new = self.shared.config.load();
         let new = new.terms(self.id.tenant.as_deref(), &self.id.key());
-        let old = self.settings();
-        if *old == new {
+        let terms = self.terms.load();
+        let old = &terms.settings;
+        if **old == new {
             return false;
         }
-        let in_instances =
-            (&old.hosts, &old.config, &old.limits) != (&new.hosts, &new.config, &new.limits);
+        let in_instances = (&old.hosts, &old.config) != (&new.hosts, &new.config)
+            || LimitOverrides::of(&old.limits) != LimitOverrides::of(&new.limits);
         if let Some(sockets) = &self.generation().namespace {
             sockets.set_limits(&new.limits);
         }
-        self.terms.store(Arc::new(Terms::new(new)));
+        self.terms.store(Arc::new(terms.renewed(new)));
         in_instances
     }
 }

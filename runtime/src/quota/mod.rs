@@ -1,7 +1,7 @@
 //! What tenants use of what they share: counted, bounded, and the cores divided between them.
 //!
 //! An [`Account`] is what one plugin draws on: its tenant's budget, and one of its own beside it. What both allow is
-//! allowed. Nothing here waits but those who want a core.
+//! allowed. Nothing here waits but those who want a core, or the next thing of so many a second.
 
 mod counter;
 mod rate;

@@ -1,6 +1,6 @@
 //! So many of something a second: messages, deliveries, host calls, log lines, microseconds of a core.
 //!
-//! Whoever does the thing takes from a [`Rate`] first, or charges it afterwards when only then is known how much it
+//! Whoever does the thing reserves it of a [`Rate`] first, or charges it afterwards when only then is known how much it
 //! was. A rate neither waits nor wakes: what becomes of one who may not is for its caller to decide.
 
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -45,16 +45,6 @@ impl Rate {
         }
     }
 
-    /// Takes `n` if there are so many, else nothing. More than the burst there never are.
-    pub fn take(&self, now: Instant, n: u64) -> bool {
-        let filled = self.filled(now);
-        let most = filled.saturating_add(self.burst);
-        self.update(|taken| {
-            let after = taken.max(filled).checked_add(self.units(n))?;
-            (after <= most).then_some(after)
-        })
-    }
-
     /// Takes `n`, also when there are fewer. What is owed is filled in first.
     pub fn charge(&self, now: Instant, n: u64) {
         let filled = self.filled(now);
@@ -71,7 +61,8 @@ impl Rate {
         self.wait_behind(before, filled)
     }
 
-    /// Gives one back that was reserved.
+    /// Gives one back that was reserved: whoever comes next has the last place, and those that wait keep theirs, so that for
+    /// a moment more than the burst may be due. In the long run there are no more.
     pub fn give_back(&self) {
         self.update(|taken| Some(taken.saturating_sub(self.unit)));
     }
@@ -122,6 +113,18 @@ mod tests {
     use super::*;
 
     const SECOND: Duration = Duration::from_secs(1);
+
+    impl Rate {
+        /// Takes `n` if there are so many, else nothing. More than the burst there never are.
+        fn take(&self, now: Instant, n: u64) -> bool {
+            let filled = self.filled(now);
+            let most = filled.saturating_add(self.burst);
+            self.update(|taken| {
+                let after = taken.max(filled).checked_add(self.units(n))?;
+                (after <= most).then_some(after)
+            })
+        }
+    }
 
     #[test]
     fn a_burst_and_not_one_more() {

@@ -58,20 +58,35 @@ fn each_limit_is_in_the_table_of_limits() {
     let read = |name| fs::read_to_string(workspace().join(name)).expect("the file is there");
     let (settings, page) = (read("tulpar.toml"), read("docs/operations.md"));
     let mut section = "";
+    // Said in the comment before, also for the next one when that has none.
+    let mut is_for_plugins = false;
     let mut found = 0;
     for line in settings.lines() {
-        if let Some(name) = line.strip_prefix("#[") {
+        if line.is_empty() {
+            is_for_plugins = false;
+        } else if line.starts_with("# [*]") {
+            is_for_plugins = true;
+        } else if let Some(name) = line.strip_prefix("#[") {
             section = name.trim_end_matches(']');
         } else if let Some((key, _)) = line.strip_prefix('#').and_then(|it| it.split_once(" = "))
             && ["limits", "quotas"].contains(&section)
             && !key.contains(' ')
         {
-            let row = |line: &str| {
-                let first = line.split('|').nth(1);
-                first.is_some_and(|it| it.contains(&format!("`{section}.{key}`")))
-            };
-            let has_row = page.lines().any(row);
-            assert!(has_row, "docs/operations.md does not have {section}.{key}");
+            let name = format!("`{section}.{key}`");
+            let rows = page.lines().filter_map(|line| line.split('|').nth(1));
+            let behind: Vec<_> = rows
+                .filter_map(|it| Some(it.split_once(&name)?.1))
+                .collect();
+            assert!(
+                !behind.is_empty(),
+                "docs/operations.md does not have {name}"
+            );
+            if section == "limits" {
+                let says_so = |it: &&str| it.starts_with(" [*]");
+                let said = behind.iter().filter(|it| says_so(it)).count();
+                let expected = if is_for_plugins { behind.len() } else { 0 };
+                assert_eq!(said, expected, "the [*] behind {name}");
+            }
             found += 1;
         }
     }

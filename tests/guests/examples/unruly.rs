@@ -8,6 +8,7 @@ use std::hint::black_box;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use serde_json::{Map, Value, json};
+use wasip2::cli::stdout::get_stdout;
 use wasip2::clocks::monotonic_clock;
 use wasip2::exports::http::incoming_handler::Guest;
 use wasip2::http::outgoing_handler;
@@ -63,6 +64,7 @@ impl Guest for Unruly {
             "/out" => call_out(out, query.strip_prefix("url=").unwrap_or_default()),
             "/state" => answer(out, 200, seen.to_string().as_bytes()),
             "/env" => environment(out),
+            "/print" => print(out, number(query, "bytes") as usize),
             "/scheme" => answer(out, 200, format!("{:?}", request.scheme()).as_bytes()),
             "/echo" => echo(out, &request),
             _ => answer(out, 404, b"nothing unruly here"),
@@ -110,6 +112,13 @@ fn answer_with(out: ResponseOutparam, status: u16, headers: Fields, text: &[u8])
     if written.is_ok() {
         drop(OutgoingBody::finish(body, None));
     }
+}
+
+/// Prints so many empty lines with one call, whatever there is room for.
+fn print(out: ResponseOutparam, bytes: usize) {
+    let printed = get_stdout().write(&vec![b'\n'; bytes]);
+    printed.expect("it is taken");
+    answer(out, 200, b"printed");
 }
 
 /// Ends when nobody reads any more, and not before.

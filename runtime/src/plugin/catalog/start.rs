@@ -19,7 +19,7 @@ impl Catalog {
     /// `timeouts.start-ms`. What is left, [`Catalog::next`] loads.
     ///
     /// # Errors
-    /// The folder cannot be read.
+    /// The folder cannot be read, or what is kept of plugins is damaged.
     pub async fn open(shared: Arc<Shared>) -> anyhow::Result<Self> {
         let config = shared.config.load_full();
         let folder = config.plugins.clone();

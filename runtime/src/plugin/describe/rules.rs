@@ -15,6 +15,8 @@ use crate::hub;
 
 const MAX_NAME: usize = 128;
 const MAX_LISTED: usize = 32;
+/// How much is quoted of what cannot be, in bytes.
+const MAX_QUOTED: usize = 256;
 /// The shortest time between two runs of a schedule. What wants to be done more often belongs into one run.
 const MIN_EVERY: Duration = Duration::from_millis(10);
 /// The longest, 366 days. A timer does not reach further than some years.
@@ -27,7 +29,8 @@ pub(super) fn check_namespace(said: &namespace_handler::Descriptor) -> Result<()
     check_length("protocols", said.protocols.len())?;
     match said.protocols.iter().find(|protocol| !is_token(protocol)) {
         Some(protocol) => Err(Refusal::Descriptor(format!(
-            "{protocol:?} is not the name of a subprotocol (RFC 6455, section 4.1)"
+            "{} is not the name of a subprotocol (RFC 6455, section 4.1)",
+            quoted(protocol)
         ))),
         None => Ok(()),
     }
@@ -112,8 +115,20 @@ fn check_timing(schedule: &service_handler::Schedule) -> Result<Timing, Refusal>
 
 fn check_path(path: &str) -> Result<(), Refusal> {
     match hub::Namespace::path_problem(path) {
-        Some(problem) => Err(Refusal::Descriptor(format!("the path {path:?} {problem}"))),
+        Some(problem) => Err(Refusal::Descriptor(format!(
+            "the path {} {problem}",
+            quoted(path)
+        ))),
         None => Ok(()),
+    }
+}
+
+/// What a plugin has said, in quotation marks. A refusal is kept as long as its file, and told often.
+fn quoted(text: &str) -> String {
+    let (beginning, rest) = text.split_at(text.floor_char_boundary(MAX_QUOTED));
+    match rest {
+        "" => format!("{beginning:?}"),
+        _ => format!("{beginning:?}..."),
     }
 }
 
@@ -122,7 +137,8 @@ pub(super) fn check_name(what: &str, name: &str) -> Result<(), Refusal> {
         return Ok(());
     }
     Err(Refusal::Descriptor(format!(
-        "{what} is 1 to {MAX_NAME} bytes without control characters, and not {name:?}"
+        "{what} is 1 to {MAX_NAME} bytes without control characters, and not {}",
+        quoted(name)
     )))
 }
 
@@ -160,6 +176,11 @@ mod tests {
         for bad in ["", "a\nb", &"n".repeat(129)] {
             assert!(check_name("it", bad).is_err(), "{bad:?}");
         }
+        // Kept as long as the file, it is no longer than it needs to be.
+        let long = check_name("it", &"ö".repeat(1 << 20))
+            .unwrap_err()
+            .to_string();
+        assert!(long.len() < 1000 && long.ends_with("öö\"..."), "{long}");
     }
 
     fn timing(timing: service_handler::Timing) -> Result<Timing, Refusal> {

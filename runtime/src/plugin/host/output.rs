@@ -7,7 +7,7 @@ use tokio::io::AsyncWrite;
 use tracing::Level;
 use wasmtime_wasi::async_trait;
 use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
-use wasmtime_wasi::p2::{OutputStream, Pollable, StreamResult};
+use wasmtime_wasi::p2::{OutputStream, Pollable, StreamError, StreamResult};
 
 use super::super::log::PluginLog;
 
@@ -54,6 +54,10 @@ impl Lines {
 
 impl OutputStream for Lines {
     fn write(&mut self, bytes: Bytes) -> StreamResult<()> {
+        // Nobody else holds the guest to it, and each byte may be a line of its own.
+        if bytes.len() > MAX_LINE {
+            return Err(StreamError::trap("write exceeded budget"));
+        }
         let mut lines = bytes.split(|&byte| byte == b'\n').peekable();
         while let Some(line) = lines.next() {
             let room = MAX_LINE.saturating_sub(self.pending.len());

@@ -37,17 +37,24 @@ type Outcome<T = u32> = std::result::Result<T, Error>;
 enum Going {
     Done(Outcome),
     /// Another node will tell.
-    Waiting(Pin<Box<dyn Future<Output = std::result::Result<u32, UlakError>> + Send>>),
+    Waiting {
+        sending: Pin<Box<dyn Future<Output = std::result::Result<u32, UlakError>> + Send>>,
+        /// What comes of it when that does not.
+        unanswered: Error,
+    },
 }
 
 impl Going {
     /// What comes of it within that time.
-    async fn outcome(self, namespace: &str, patience: Duration) -> Outcome {
+    async fn outcome(self, patience: Duration) -> Outcome {
         match self {
             Self::Done(outcome) => outcome,
-            Self::Waiting(sending) => match timeout(patience, sending).await {
+            Self::Waiting {
+                sending,
+                unanswered,
+            } => match timeout(patience, sending).await {
                 Ok(sent) => Ok(sent?),
-                Err(_) => Err(silent(namespace)),
+                Err(_) => Err(unanswered),
             },
         }
     }
@@ -116,7 +123,7 @@ impl Broker {
     ) -> Outcome {
         match self.send_to(namespace, target, message) {
             Going::Done(outcome) => outcome,
-            Going::Waiting(_) => Err(silent(namespace)),
+            Going::Waiting { unanswered, .. } => Err(unanswered),
         }
     }
 
@@ -129,7 +136,11 @@ impl Broker {
             }
             ulak::Delivery::Waiting(sending) => {
                 self.account.charge(Spent::Deliveries, 1);
-                Going::Waiting(sending)
+                let unanswered = silent(namespace);
+                Going::Waiting {
+                    sending,
+                    unanswered,
+                }
             }
         }
     }
@@ -174,25 +185,24 @@ impl Broker {
             results.push(match going {
                 Going::Done(outcome) => {
                     done += outcome.as_ref().map_or(0, |addressed| *addressed as usize);
-                    Some(outcome)
+                    outcome
                 }
-                Going::Waiting(sending) => {
+                Going::Waiting {
+                    sending,
+                    unanswered,
+                } => {
                     waiting.push(async move { (index, sending.await) });
-                    None
+                    Err(unanswered)
                 }
             });
         }
         // They are under way together, so that many take as long as one.
         let all = async {
             while let Some((index, sent)) = waiting.next().await {
-                results[index] = Some(sent.map_err(Error::from));
+                results[index] = sent.map_err(Error::from);
             }
         };
         let _ = timeout(patience, all).await;
-        let results = results.into_iter();
-        let results: Vec<Outcome> = results
-            .map(|it| it.unwrap_or_else(|| Err(silent(""))))
-            .collect();
         let failed = results.iter().filter(|result| result.is_err()).count();
         Ok(BulkResult {
             succeeded: (results.len() - failed) as u32,
@@ -229,7 +239,7 @@ impl Host for HostState {
         let going = self
             .broker
             .send_to(&namespace, ulak::Target::Socket(&id), &message);
-        let outcome = going.outcome(&namespace, self.patience()).await;
+        let outcome = going.outcome(self.patience()).await;
         Ok(outcome.map(drop))
     }
 
