@@ -127,9 +127,8 @@ pub(super) async fn answer(joined: Arc<Joined>) {
         let Ok(asked) = serde_json::from_slice::<Asked>(&message.payload) else {
             continue;
         };
-        let topic = joined.topic_of(&asked.path);
-        let known = topic.and_then(|topic| Some((topic.namespace.upgrade()?, topic)));
-        match known.filter(|(namespace, _)| namespace.tenant() == asked.tenant.as_deref()) {
+        let topic = joined.topics.get(asked.tenant.as_deref(), &asked.path);
+        match topic.and_then(|topic| Some((topic.namespace.upgrade()?, topic))) {
             None => {
                 if let Ok(payload) = serde_json::to_vec(&Said::nothing()) {
                     let _ = joined.publish(reply, None, Bytes::from(payload));
