@@ -15,6 +15,7 @@ use std::task::Poll;
 
 use async_nats::Message as Arrived;
 use futures_util::{FutureExt, StreamExt};
+use tokio::sync::watch;
 use tokio::task::yield_now;
 
 use self::delivery::Delivery;
@@ -23,6 +24,7 @@ use super::super::numbers::Reason;
 use super::topic::Topic;
 use super::{Joined, OVERHEAD};
 use crate::hub::turn;
+use crate::nats::Link;
 use crate::quota::{Held, Hold};
 
 /// Messages that are read before they are delivered.
@@ -59,6 +61,7 @@ impl Reader {
     /// Reads until the namespace is gone.
     pub(super) async fn read(mut self) {
         let topic = self.topic.clone();
+        let mut link = self.joined.nats.link();
         while !topic.has_ended() {
             let Some(namespace) = topic.namespace.upgrade() else {
                 return;
@@ -66,7 +69,7 @@ impl Reader {
             if !self.subscriptions.are_behind(&namespace) {
                 self.subscriptions.note(topic.take());
             }
-            if self.subscriptions.are_behind(&namespace) {
+            if self.subscriptions.are_behind(&namespace) && self.can_subscribe(&link) {
                 self.subscriptions.catch_up(&namespace, AT_ONCE).await;
                 drop(namespace);
                 let next = self.next().now_or_never();
@@ -79,10 +82,17 @@ impl Reader {
                 tokio::select! {
                     Some(first) = self.next() => self.deliver_with(first).await,
                     () = topic.changed() => {}
+                    Ok(()) = link.changed() => {}
                 }
             }
             yield_now().await;
         }
+    }
+
+    /// Whether there is a connection. Without one, what is subscribed to and not any more would pile up in the client; what has
+    /// changed does not. Of a connection that comes the news or the client may be the first to know.
+    fn can_subscribe(&self, link: &watch::Receiver<Link>) -> bool {
+        *link.borrow() == Link::Up || self.joined.nats.is_connected()
     }
 
     /// The next message. None when there are no subscriptions. Cancel-safe.
