@@ -273,10 +273,16 @@ impl Joined {
         handed
     }
 
-    /// Hands over what another node has asked for.
-    fn answer(&self, topic: &Topic, reply: Subject, payload: Vec<u8>) -> Result<(), NotCarried> {
+    /// Hands over a question, or the answer to one.
+    fn send(
+        &self,
+        topic: &Topic,
+        subject: Subject,
+        reply: Option<Subject>,
+        payload: Vec<u8>,
+    ) -> Result<(), NotCarried> {
         let room = self.room_for(topic, payload.len() + OVERHEAD)?;
-        self.hand_over(reply, None, payload, room)
+        self.hand_over(subject, reply, payload, room)
     }
 
     /// Hands something over to the client, if it can take it at once.

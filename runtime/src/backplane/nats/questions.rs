@@ -74,11 +74,10 @@ pub(super) async fn ask(joined: &Joined, namespace: &Namespace, question: Questi
         question,
     };
     let mut under_way = 0;
-    if let Ok(payload) = serde_json::to_vec(&asked) {
-        let payload = Bytes::from(payload);
+    if let (Some(topic), Ok(payload)) = (joined.topic(namespace), serde_json::to_vec(&asked)) {
         for node in &others {
             let subject = subject(joined, *node).into();
-            let sent = joined.publish(subject, Some(awaited.subject()), payload.clone());
+            let sent = joined.send(&topic, subject, Some(awaited.subject()), payload.clone());
             under_way += usize::from(sent.is_ok());
         }
     }
@@ -178,7 +177,7 @@ impl Joined {
             let mut sent = Err(NotCarried::Full);
             let work = || {
                 if let Ok(payload) = serde_json::to_vec(&said) {
-                    sent = self.answer(topic, reply.clone(), payload);
+                    sent = self.send(topic, reply.clone(), None, payload);
                 }
                 true
             };

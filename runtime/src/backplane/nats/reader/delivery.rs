@@ -58,7 +58,7 @@ impl Delivery {
             let sent = sent.and_then(|socket| send_here(namespace, socket, &frame));
             let answer = vec![outcome::code(sent)];
             // When it cannot be sent, who asked waits in vain, but not for long.
-            let _ = self.joined.answer(&self.topic, reply, answer);
+            let _ = self.joined.send(&self.topic, reply, None, answer);
             return 1;
         }
         let room = self.topic.subjects.room_of(&arrived.subject);
