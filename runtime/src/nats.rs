@@ -117,6 +117,7 @@ pub struct Nats {
     prefix: Arc<str>,
     link: watch::Receiver<Link>,
     unread: Arc<AtomicU64>,
+    losses: Arc<AtomicU64>,
     replies: Arc<Replies>,
 }
 
@@ -129,10 +130,11 @@ impl Nats {
         let (news, mut link) = watch::channel(Link::Down(Instant::now()));
         let servers: Vec<&str> = config.servers.iter().map(|it| it.as_str()).collect();
         let addresses: Result<Vec<ServerAddr>, _> = servers.iter().map(|it| it.parse()).collect();
-        let unread = Arc::<AtomicU64>::default();
+        let (unread, losses) = <(Arc<AtomicU64>, Arc<AtomicU64>)>::default();
         let ears = Ears {
             news,
             unread: unread.clone(),
+            losses: losses.clone(),
             told: AtomicBool::new(false),
         };
         let options = options(config, Arc::new(ears)).await?;
@@ -151,6 +153,7 @@ impl Nats {
             prefix: config.prefix.as_str().into(),
             link: link.clone(),
             unread,
+            losses,
         };
         let up = timeout(PATIENCE, link.wait_for(|link| *link == Link::Up)).await;
         if up.is_err() {
@@ -193,6 +196,12 @@ impl Nats {
         self.unread.load(Ordering::Relaxed)
     }
 
+    /// How many connections were lost. One that was made again at once leaves no other trace.
+    #[must_use]
+    pub fn losses(&self) -> u64 {
+        self.losses.load(Ordering::Relaxed)
+    }
+
     /// A question that is going to be asked.
     #[must_use]
     pub fn await_answers(&self) -> Awaited {
@@ -218,6 +227,7 @@ impl Nats {
 struct Ears {
     news: watch::Sender<Link>,
     unread: Arc<AtomicU64>,
+    losses: Arc<AtomicU64>,
     /// Whether the log has been told why there is no connection, since there was one.
     told: AtomicBool,
 }
@@ -266,12 +276,17 @@ impl Ears {
         match event {
             Event::Connected => {
                 self.told.store(false, Ordering::Relaxed);
+                // The client lets news go when there are many at once: that the one before was lost, perhaps.
+                if *self.news.borrow() == Link::Up {
+                    self.losses.fetch_add(1, Ordering::Relaxed);
+                }
                 if let Link::Down(since) = self.news.send_replace(Link::Up) {
                     let after = since.elapsed().as_millis();
                     tracing::info!("connected to NATS, after {after} ms without");
                 }
             }
             Event::Disconnected => {
+                self.losses.fetch_add(1, Ordering::Relaxed);
                 self.news.send_replace(Link::Down(Instant::now()));
                 tracing::warn!(
                     "the connection to NATS is lost; it is made again as soon as it can be"
@@ -293,6 +308,26 @@ impl Ears {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn v2_each_connection_that_is_lost_is_counted_also_when_nobody_has_said_so() {
+        let ears = Ears {
+            news: watch::channel(Link::Down(Instant::now())).0,
+            unread: Arc::default(),
+            losses: Arc::default(),
+            told: AtomicBool::new(false),
+        };
+        for (event, losses) in [
+            (Event::Connected, 0),
+            (Event::Disconnected, 1),
+            (Event::Connected, 1),
+            (Event::Connected, 2),
+            (Event::SlowConsumer(1), 2),
+        ] {
+            ears.hear(event);
+            assert_eq!(ears.losses.load(Ordering::Relaxed), losses);
+        }
+    }
 
     #[test]
     fn r4_no_name_widens_a_subscription_or_is_another() {

@@ -153,7 +153,9 @@ impl Life {
             tracing::info!(plugin = %runner.plugin.id(), "service {} has started", runner.name);
         }
         let ask = || self.leases.ask(&runner.plugin, &runner.name);
-        let lease = (!self.schedules.is_empty()).then(|| self.lease.take().unwrap_or_else(ask));
+        // One that is not needed any more is given back at once.
+        let kept = self.lease.take();
+        let lease = (!self.schedules.is_empty()).then(move || kept.unwrap_or_else(ask));
         let mut runs = JoinSet::new();
         for (schedule, lease) in self.schedules.into_iter().zip(lease.iter().cycle()) {
             let kept = keep(

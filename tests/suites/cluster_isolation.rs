@@ -322,6 +322,62 @@ async fn hears_what_is_said_next(members: &mut [Client]) {
 }
 
 #[tokio::test]
+async fn v2_more_than_a_tenant_can_deliver_in_its_share_waits_within_bounds_and_delays_no_other() {
+    const FLOOD: u64 = 2_000;
+    const BYTES: usize = 10_000;
+    const LAST: &str = "last";
+    let Some(nats) = Nats::start() else { return };
+    let quotas = "[tenant.acme]\nquotas = { cpu-ms-per-second = 5, queued-bytes = 1000000 }";
+    let nodes = Nodes::of(2, &nats).tenant("acme", &["commander"]);
+    let cluster = nodes.config(quotas).join().await;
+    let mut flooded = cluster.members("/acme/commander", "red").await;
+    let mut others = cluster.members("/commander", "red").await;
+    let room = subject("acme", "/commander", "red");
+    let mut stranger = NatsClient::of(&nats).await;
+    stranger.subscribe(&room).await;
+    let told = json!({ "do": "publish", "room": "red", "message": "x".repeat(BYTES) });
+    flooded[0].ask(told).await;
+    assert_eq!(flooded[1].recv_text().await.len(), BYTES);
+    let mut forged = stranger.next().await.payload;
+    // One that does not hear itself.
+    let mut stranger = NatsClient::of(&nats).await;
+    // Another node has sent it, which counts from one.
+    forged[2..6].copy_from_slice(b"none");
+    let head = forged.len() - BYTES;
+    let readers = flooded
+        .into_iter()
+        .map(|mut member| tokio::spawn(async move { while member.recv_text().await != LAST {} }));
+    let readers: Vec<_> = readers.collect();
+    for number in 1..=FLOOD {
+        forged[6..14].copy_from_slice(&number.to_be_bytes());
+        stranger.publish(&room, &forged).await;
+        if number % 100 == 0 {
+            hears_what_is_said_next(&mut others).await;
+        }
+    }
+    eventually("what finds no room to be lost", async || {
+        let lost = r#"tulpar_backplane_lost_total{reason="quota"}"#;
+        (cluster[1].metric(lost) > 0).then_some(())
+    })
+    .await;
+    // What comes when there is room again is delivered.
+    forged.truncate(head);
+    forged.extend(LAST.as_bytes());
+    let mut number = FLOOD;
+    eventually("the last to be heard", async || {
+        number += 1;
+        forged[6..14].copy_from_slice(&number.to_be_bytes());
+        stranger.publish(&room, &forged).await;
+        readers.iter().all(|it| it.is_finished()).then_some(())
+    })
+    .await;
+    for reader in readers {
+        reader.await.expect("it has heard the last");
+    }
+    cluster.has_not_panicked();
+}
+
+#[tokio::test]
 async fn v2_a_stranger_that_claims_to_be_a_thousand_nodes_is_forgotten() {
     let Some((_nats, cluster, mut members, mut stranger, _)) = overheard().await else {
         return;

@@ -1,6 +1,8 @@
 //! Rooms whose members are on several nodes: rules R1 to R6, and C4.
 
-use tulpar_tests::{Client, Cluster, Nats, Nodes, Server, Value, connect, json, scripted};
+use tulpar_tests::{
+    Client, Cluster, Nats, NatsClient, Nodes, Server, Value, connect, json, scripted,
+};
 
 /// What everybody in `/commander` hears at the broker.
 const EVERYBODY: &str = "tulpar.all.%root.%2Fcommander";
@@ -317,6 +319,35 @@ async fn r6_a_node_counts_its_own_and_the_cluster_all() {
             assert_eq!(everywhere(member, call.clone()).await, expected, "{call}");
         }
     }
+}
+
+#[tokio::test]
+async fn r6_nobody_is_asked_about_a_room_that_there_cannot_be() {
+    let Some((nats, _cluster, mut members)) = three().await else {
+        return;
+    };
+    let mut stranger = NatsClient::of(&nats).await;
+    stranger.subscribe("tulpar.ask.*").await;
+    for room in [
+        String::new(),
+        "a\nb".to_owned(),
+        "x".repeat(257),
+        "x".repeat(100_000),
+    ] {
+        let count = everywhere(&mut members[0], json!({ "cluster-room-count": room })).await;
+        assert_eq!(count, json!({ "count": 0, "nodes": 1, "silent": 0 }));
+        let list = everywhere(&mut members[0], json!({ "cluster-room-members": room })).await;
+        assert_eq!(
+            list,
+            json!({ "names": [], "more": false, "nodes": 1, "silent": 0 })
+        );
+    }
+    assert!(stranger.so_far().await.is_empty());
+    // One that there can be.
+    let room = "x".repeat(256);
+    let count = everywhere(&mut members[0], json!({ "cluster-room-count": room })).await;
+    assert_eq!(count, json!({ "count": 0, "nodes": 3, "silent": 0 }));
+    assert_eq!(stranger.so_far().await.len(), 2);
 }
 
 #[tokio::test]

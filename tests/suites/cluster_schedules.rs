@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use tokio::time::{sleep, timeout};
 use tulpar_tests::{
-    Cluster, Nats, NatsClient, Nodes, PATIENCE, Server, Signal, Value, Wire, eventually, guest,
-    json, observer, within,
+    Cluster, Mould, Nats, NatsClient, Nodes, PATIENCE, Server, Signal, Value, Wire, eventually,
+    guest, json, observer, within,
 };
 
 const HOLDS: &str = "tulpar_service_schedules{tenant=\"@root\",plugin=\"worker\"}";
@@ -197,6 +197,27 @@ async fn s2_a_service_that_is_replaced_keeps_them() {
     seconds.more(3).await;
     assert_eq!(holders(&cluster), [first]);
     assert_eq!(cluster[first].stderr.with(TAKEN).len(), 1);
+    cluster.has_not_panicked();
+}
+
+#[tokio::test]
+async fn s2_a_service_that_has_no_schedules_any_more_leaves_them_to_another_at_once() {
+    let Some(nats) = Nats::start() else { return };
+    // Much longer than a test waits.
+    let nodes = Nodes::of(2, &nats)
+        .plugins(&["commander"])
+        .file("worker.wasm", &Mould::service(&[("tick", "100")]).bytes())
+        .backplane("lease-ms = 60000");
+    let cluster = nodes.join().await;
+    pretend_use(&nats, &cluster).await;
+    let first = holder(&cluster).await;
+    cluster[first].drop_in("worker.wasm", &Mould::service(&[]).bytes());
+    cluster[first].log_line(&["replaced worker.wasm"]);
+    cluster[first].log_line(&["its schedules are left to other nodes"]);
+    eventually("the other node to run them", async || {
+        (cluster[1 - first].metric(HOLDS) == 1).then_some(())
+    })
+    .await;
     cluster.has_not_panicked();
 }
 

@@ -50,6 +50,15 @@ pub struct Answer {
 }
 
 impl Question {
+    /// Whether it is about a room that there cannot be.
+    #[must_use]
+    pub fn is_about_no_room(&self) -> bool {
+        match self {
+            Self::RoomCount(room) | Self::RoomMembers(room) => !Namespace::is_room_name(room),
+            Self::SocketCount | Self::SocketIds | Self::RoomNames => false,
+        }
+    }
+
     /// What this node has to say.
     #[must_use]
     pub fn answer(&self, namespace: &Namespace) -> Part {
@@ -117,6 +126,22 @@ mod tests {
         assert!(!answer.more);
         let counts = Answer::of([part(2, &[]), part(3, &[])], 2, 0);
         assert_eq!((counts.count, counts.more), (5, false));
+    }
+
+    #[test]
+    fn r6_what_can_be_no_room_is_known() {
+        for (room, is_none) in [
+            ("red".to_owned(), false),
+            ("x".repeat(256), false),
+            ("x".repeat(257), true),
+            (String::new(), true),
+            ("a\nb".to_owned(), true),
+        ] {
+            for question in [Question::RoomCount, Question::RoomMembers] {
+                assert_eq!(question(room.clone()).is_about_no_room(), is_none, "{room}");
+            }
+        }
+        assert!(!Question::RoomNames.is_about_no_room());
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! A commit costs a wait for the disk, whatever it holds. So while one is under way, the next writes gather. The thread
 //! that commits comes from the pool for blocking work, and goes back when nothing waits: an idle tenant has none.
 
+#[cfg(test)]
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -24,6 +25,7 @@ pub(super) struct Queue {
     waiting: Mutex<Waiting>,
     /// The bytes that there is still room for.
     room: Arc<Semaphore>,
+    #[cfg(test)]
     commits: AtomicU64,
 }
 
@@ -47,6 +49,7 @@ impl Queue {
             limits,
             waiting: Mutex::default(),
             room: Arc::new(Semaphore::new(QUEUE_BYTES)),
+            #[cfg(test)]
             commits: AtomicU64::new(0),
         }
     }
@@ -91,7 +94,7 @@ impl Queue {
         let committed = loop {
             if let Some(committed) = self
                 .database
-                .with(|database| commit(database, self.limits, writes))
+                .with(|database| self.commit_to(database, writes))
             {
                 break committed;
             }
@@ -99,14 +102,28 @@ impl Queue {
                 break Err(error);
             }
         };
-        match committed {
-            Ok((answers, changed)) => {
-                self.commits
-                    .fetch_add(u64::from(changed), Ordering::Relaxed);
-                answers
-            }
-            Err(error) => writes.iter().map(|_| Err(error.clone())).collect(),
+        committed.unwrap_or_else(|error| writes.iter().map(|_| Err(error.clone())).collect())
+    }
+
+    fn commit_to(&self, database: &Database, writes: &[Write]) -> Result<Answers, Error> {
+        // What it does not say is the default: the disk has it when the commit returns.
+        let mut transaction = database.begin_write()?;
+        // With the cheaper way of one phase, damage after a crash would be taken for a commit that was cut short: the
+        // newest writes would be gone without an error. It also relies on a checksum that a guest could aim at.
+        transaction.set_two_phase_commit(true);
+        let mut changes = Changes::begin(&transaction, self.limits)?;
+        let answers = writes
+            .iter()
+            .map(|write| changes.apply(&write.change))
+            .collect::<Result<_, _>>()?;
+        if changes.finish()? {
+            transaction.commit()?;
+            #[cfg(test)]
+            self.commits.fetch_add(1, Ordering::Relaxed);
+        } else {
+            transaction.abort()?;
         }
+        Ok(answers)
     }
 }
 
@@ -163,26 +180,6 @@ fn answer(writes: Vec<Write>, answers: Answers) {
 }
 
 type Answers = Vec<Result<u64, StoreError>>;
-
-fn commit(database: &Database, limits: Limits, writes: &[Write]) -> Result<(Answers, bool), Error> {
-    // What it does not say is the default: the disk has it when the commit returns.
-    let mut transaction = database.begin_write()?;
-    // With the cheaper way of one phase, damage after a crash would be taken for a commit that was cut short: the
-    // newest writes would be gone without an error. It also relies on a checksum that a guest could aim at.
-    transaction.set_two_phase_commit(true);
-    let mut changes = Changes::begin(&transaction, limits)?;
-    let answers = writes
-        .iter()
-        .map(|write| changes.apply(&write.change))
-        .collect::<Result<_, _>>()?;
-    let changed = changes.finish()?;
-    if changed {
-        transaction.commit()?;
-    } else {
-        transaction.abort()?;
-    }
-    Ok((answers, changed))
-}
 
 #[cfg(test)]
 mod tests {

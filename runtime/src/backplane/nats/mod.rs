@@ -21,7 +21,7 @@ mod topic;
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_nats::Subject;
@@ -35,7 +35,7 @@ use self::counters::Counters;
 use self::peers::Peers;
 use self::publication::{HEAD, Publication};
 use self::reader::Reader;
-use self::topic::{Topic, Watch};
+use self::topic::{Topic, Topics, Watch};
 use super::{
     Answer, Asking, Backplane, Leaving, NotCarried, Numbers, Published, Question, Reason,
     SendFailure, Sending, send_here,
@@ -69,10 +69,7 @@ struct Joined {
     confirmed: AtomicU64,
     /// How many lost ones the log has told of.
     reported: AtomicU64,
-    /// The number of the next publication.
-    number: AtomicU64,
-    /// By path.
-    topics: RwLock<HashMap<String, Weak<Topic>>>,
+    topics: Topics,
     /// What waits to be sent, in bytes, by tenant.
     waiting: Mutex<HashMap<Option<String>, Arc<AtomicUsize>>>,
 }
@@ -93,9 +90,7 @@ impl NatsBackplane {
             counters: Arc::default(),
             confirmed: AtomicU64::new(0),
             reported: AtomicU64::new(0),
-            // Which no number is that somebody has not seen yet.
-            number: AtomicU64::new(1),
-            topics: RwLock::default(),
+            topics: Topics::new(),
             waiting: Mutex::default(),
         });
         tokio::spawn(peers::meet(joined.clone(), given.backplane.heartbeat()));
@@ -117,15 +112,9 @@ impl Backplane for NatsBackplane {
         let waiting = waiting
             .entry(namespace.tenant().map(str::to_owned))
             .or_default();
-        let topic = Arc::new(Topic::new(namespace, joined.nats.prefix(), waiting.clone()));
+        let prefix = joined.nats.prefix();
+        let topic = joined.topics.add(namespace, prefix, waiting.clone());
         namespace.set_interest(Arc::new(Watch(topic.clone())));
-        let mut topics = joined
-            .topics
-            .write()
-            .unwrap_or_else(PoisonError::into_inner);
-        topics.retain(|_, topic| topic.strong_count() > 0);
-        topics.insert(namespace.path().to_owned(), Arc::downgrade(&topic));
-        drop(topics);
         tokio::spawn(Reader::new(joined.clone(), topic).read());
     }
 
@@ -206,12 +195,7 @@ impl Backplane for NatsBackplane {
 
 impl Joined {
     fn topic(&self, namespace: &Namespace) -> Option<Arc<Topic>> {
-        self.topic_of(namespace.path())
-    }
-
-    fn topic_of(&self, path: &str) -> Option<Arc<Topic>> {
-        let topics = self.topics.read().unwrap_or_else(PoisonError::into_inner);
-        topics.get(path)?.upgrade()
+        self.topics.get(namespace.tenant(), namespace.path())
     }
 
     /// Sends the message in a frame to a subject, in pieces when it is too large for the broker.
@@ -227,13 +211,9 @@ impl Joined {
             return Ok(());
         };
         // The broker counts the reply's head too.
-        let most = self
-            .nats
-            .client()
-            .max_payload()
-            .saturating_sub(HEAD + OVERHEAD);
-        let most = most.clamp(1 << 10, usize::MAX);
-        let number = self.number.fetch_add(1, Ordering::Relaxed);
+        let most = self.nats.client().max_payload();
+        let most = most.saturating_sub(HEAD + OVERHEAD).max(1 << 10);
+        let number = topic.next_number();
         let parts =
             u16::try_from(body.len().div_ceil(most).max(1)).map_err(|_| NotCarried::Full)?;
         let each = HEAD + OVERHEAD;
@@ -293,10 +273,16 @@ impl Joined {
         handed
     }
 
-    /// Hands over what another node has asked for.
-    fn answer(&self, topic: &Topic, reply: Subject, payload: Vec<u8>) -> Result<(), NotCarried> {
+    /// Hands over a question, or the answer to one.
+    fn send(
+        &self,
+        topic: &Topic,
+        subject: Subject,
+        reply: Option<Subject>,
+        payload: Vec<u8>,
+    ) -> Result<(), NotCarried> {
         let room = self.room_for(topic, payload.len() + OVERHEAD)?;
-        self.hand_over(reply, None, payload, room)
+        self.hand_over(subject, reply, payload, room)
     }
 
     /// Hands something over to the client, if it can take it at once.

@@ -1,6 +1,7 @@
 //! Which other nodes there are: those that say so again and again.
 
 use std::collections::HashMap;
+use std::mem::replace;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -76,6 +77,7 @@ pub(super) async fn meet(joined: Arc<Joined>, every: Duration) {
         return;
     };
     let mut link = joined.nats.link();
+    let mut losses = joined.nats.losses();
     let mut beat = interval(every);
     beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -94,36 +96,36 @@ pub(super) async fn meet(joined: Arc<Joined>, every: Duration) {
                 if changed.is_err() {
                     return;
                 }
-                turn_of(&joined, &mut link);
+                turn_of(&joined, &mut link, &mut losses);
             }
         }
     }
 }
 
-/// What is to be done when a connection has come or gone.
-fn turn_of(joined: &Arc<Joined>, link: &mut watch::Receiver<Link>) {
-    match *link.borrow_and_update() {
-        Link::Up => {
-            joined.peers.excuse();
-            say(joined, HERE);
-            let lost = joined.counters.lost()[Reason::CutOff as usize];
-            let before = joined.reported.swap(lost, Ordering::Relaxed);
-            if lost > before {
-                tracing::warn!(
-                    "{} publications of this node have not reached the others, because there was no connection",
-                    lost - before
-                );
-            }
+/// What is to be done when a connection has come or gone, or the one after the other.
+fn turn_of(joined: &Arc<Joined>, link: &mut watch::Receiver<Link>, losses: &mut u64) {
+    let is_up = *link.borrow_and_update() == Link::Up;
+    let lost = joined.nats.losses();
+    if replace(losses, lost) != lost {
+        let unconfirmed = joined.unconfirmed();
+        if unconfirmed > 0 {
+            joined.counters.lose(Reason::Unconfirmed, unconfirmed);
+            tracing::warn!(
+                "{unconfirmed} publications of this node were under way when the connection was lost, and may have \
+                 reached the others or not"
+            );
         }
-        Link::Down(_) => {
-            let unconfirmed = joined.unconfirmed();
-            if unconfirmed > 0 {
-                joined.counters.lose(Reason::Unconfirmed, unconfirmed);
-                tracing::warn!(
-                    "{unconfirmed} publications of this node were under way when the connection was lost, and may have \
-                     reached the others or not"
-                );
-            }
+    }
+    if is_up {
+        joined.peers.excuse();
+        say(joined, HERE);
+        let lost = joined.counters.lost()[Reason::CutOff as usize];
+        let before = joined.reported.swap(lost, Ordering::Relaxed);
+        if lost > before {
+            tracing::warn!(
+                "{} publications of this node have not reached the others, because there was no connection",
+                lost - before
+            );
         }
     }
 }

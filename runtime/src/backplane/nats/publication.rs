@@ -15,7 +15,7 @@ pub(super) const HEAD: usize = 38;
 pub struct Publication<B = Bytes> {
     /// The node that sends it.
     pub origin: NodeId,
-    /// Counts what the node sends; pieces of one message have the same number.
+    /// Counts what the node sends to the namespace; pieces of one message have the same number.
     pub number: u64,
     /// Which piece it is.
     pub part: u16,

@@ -74,11 +74,10 @@ pub(super) async fn ask(joined: &Joined, namespace: &Namespace, question: Questi
         question,
     };
     let mut under_way = 0;
-    if let Ok(payload) = serde_json::to_vec(&asked) {
-        let payload = Bytes::from(payload);
+    if let (Some(topic), Ok(payload)) = (joined.topic(namespace), serde_json::to_vec(&asked)) {
         for node in &others {
             let subject = subject(joined, *node).into();
-            let sent = joined.publish(subject, Some(awaited.subject()), payload.clone());
+            let sent = joined.send(&topic, subject, Some(awaited.subject()), payload.clone());
             under_way += usize::from(sent.is_ok());
         }
     }
@@ -127,9 +126,8 @@ pub(super) async fn answer(joined: Arc<Joined>) {
         let Ok(asked) = serde_json::from_slice::<Asked>(&message.payload) else {
             continue;
         };
-        let topic = joined.topic_of(&asked.path);
-        let known = topic.and_then(|topic| Some((topic.namespace.upgrade()?, topic)));
-        match known.filter(|(namespace, _)| namespace.tenant() == asked.tenant.as_deref()) {
+        let topic = joined.topics.get(asked.tenant.as_deref(), &asked.path);
+        match topic.and_then(|topic| Some((topic.namespace.upgrade()?, topic))) {
             None => {
                 if let Ok(payload) = serde_json::to_vec(&Said::nothing()) {
                     let _ = joined.publish(reply, None, Bytes::from(payload));
@@ -179,7 +177,7 @@ impl Joined {
             let mut sent = Err(NotCarried::Full);
             let work = || {
                 if let Ok(payload) = serde_json::to_vec(&said) {
-                    sent = self.answer(topic, reply.clone(), payload);
+                    sent = self.send(topic, reply.clone(), None, payload);
                 }
                 true
             };

@@ -10,7 +10,9 @@ use crate::backplane::{Answer, Question};
 impl HostState {
     /// What all nodes have to say about the plugin's own namespace.
     async fn ask(&mut self, question: Question) -> Answer {
-        let Some(namespace) = &self.namespace else {
+        let namespace = self.namespace.as_ref();
+        // Nobody is in a room that there cannot be, on any node.
+        let Some(namespace) = namespace.filter(|_| !question.is_about_no_room()) else {
             return Answer::of([], 1, 0);
         };
         let asking = self.shared.backplane.ask(namespace, question.clone());

@@ -4,7 +4,8 @@ use std::collections::HashMap;
 
 use crate::ids::NodeId;
 
-/// How far back is remembered, for each node: more than may wait in the queue of one subscription.
+/// How far back is remembered, for each node: more of what it sends to the namespace than may wait in the queue of one
+/// subscription.
 const WINDOW: u64 = 32 << 10;
 const WORDS: u64 = WINDOW / 64;
 /// Nodes that are remembered. There are never as many at once.
@@ -36,6 +37,11 @@ impl Arrivals {
         }
         self.0.entry(node).or_default().is_new(number)
     }
+
+    /// Whether it is remembered that this one has.
+    pub(super) fn has(&self, (node, number): (NodeId, u64)) -> bool {
+        self.0.get(&node).is_some_and(|window| window.has(number))
+    }
 }
 
 impl Window {
@@ -57,6 +63,12 @@ impl Window {
         let is_new = *word & bit == 0;
         *word |= bit;
         is_new
+    }
+
+    fn has(&self, number: u64) -> bool {
+        let (word, newest) = (number / 64, self.highest / 64);
+        let is_remembered = word <= newest && newest < word + WORDS;
+        is_remembered && self.seen[(word % WORDS) as usize] & (1 << (number % 64)) != 0
     }
 }
 
@@ -86,13 +98,19 @@ mod tests {
             assert!(is_new(number), "{number}");
         }
         assert!(!is_new(1 << 40));
-        let mut is_new = |number| arrivals.is_new((NodeId::from_bytes([0; 4]), number));
+        let node = NodeId::from_bytes([0; 4]);
         for number in 1..100_000 {
-            assert!(is_new(number));
+            assert!(!arrivals.has((node, number)));
+            assert!(arrivals.is_new((node, number)));
+            assert!(arrivals.has((node, number)));
+            let mut is_new = |number| arrivals.is_new((node, number));
             assert!(!is_new(number));
             if number > 1 {
                 assert!(!is_new(number - 1));
             }
+        }
+        for (number, has) in [(1, false), (99_999 - WINDOW + 64, true), (100_000, false)] {
+            assert_eq!(arrivals.has((node, number)), has, "{number}");
         }
     }
 

@@ -48,13 +48,15 @@ struct Handle(Arc<End>);
 #[derive(Default)]
 struct End {
     ended: AtomicBool,
+    /// Whether nobody wants any more what it has brought.
+    abandoned: AtomicBool,
     waker: AtomicWaker,
 }
 
-/// The messages of a subscription, until it is ended and all that it has brought is read.
-struct Cancellable {
+/// The messages of a subscription, until it is ended and all that it has brought is read, or nobody wants it any more.
+struct Cancellable<S = Subscriber> {
     end: Arc<End>,
-    subscriber: Subscriber,
+    subscriber: S,
     /// What it replaces, which is read first.
     before: Option<Weak<Unread>>,
     /// Whether it waits for that.
@@ -170,7 +172,10 @@ impl Subscriptions {
             return;
         }
         if !wanted {
-            self.places.remove(&place);
+            let left = self.places.remove(&place).into_iter().flatten();
+            // To what has come for single sockets there are answers to give.
+            left.filter(|_| place != Place::Whole)
+                .for_each(Handle::abandon);
             return;
         }
         let mut handles = Vec::new();
@@ -197,6 +202,14 @@ impl Subscriptions {
     }
 }
 
+impl Handle {
+    /// Ends the subscription with all that it has brought. Who subscribes next then finds nothing of it in the way, which would
+    /// come out of order.
+    fn abandon(self) {
+        self.0.abandoned.store(true, Ordering::Release);
+    }
+}
+
 impl Drop for Handle {
     fn drop(&mut self) {
         self.0.ended.store(true, Ordering::Release);
@@ -204,11 +217,14 @@ impl Drop for Handle {
     }
 }
 
-impl Stream for Cancellable {
+impl<S: Stream<Item = Message> + Unpin> Stream for Cancellable<S> {
     type Item = Message;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Message>> {
         self.end.waker.register(cx.waker());
+        if self.end.abandoned.load(Ordering::Acquire) {
+            return Poll::Ready(None);
+        }
         if let Some(unread) = self.before.as_ref().and_then(Weak::upgrade) {
             // Once: its waker is that of its place in the one stream of all.
             if !self.waits {
@@ -250,5 +266,56 @@ impl Drop for Unread {
         waiting.drain(..).for_each(Waker::wake);
         // It may be time to go over again.
         self.topic.look_again();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::backplane::nats::counters::Counters;
+    use futures_util::stream::{iter, pending};
+
+    /// A subscription that has brought so many messages.
+    fn subscription(count: usize) -> (Handle, Cancellable<impl Stream<Item = Message> + Unpin>) {
+        let message = |_| Message {
+            subject: "room".into(),
+            reply: None,
+            payload: "text".into(),
+            headers: None,
+            status: None,
+            description: None,
+            length: 4,
+        };
+        let end = Arc::<End>::default();
+        let messages = Cancellable {
+            end: end.clone(),
+            subscriber: iter(0..count).map(message).chain(pending()),
+            before: None,
+            waits: false,
+            _unread: None,
+            _subscribed: Arc::<Counters>::default().subscribe(),
+        };
+        (Handle(end), messages)
+    }
+
+    #[tokio::test]
+    async fn r5_what_is_replaced_is_read_to_its_end_and_what_nobody_wants_is_not() {
+        let (handle, mut messages) = subscription(3);
+        assert!(messages.next().await.is_some());
+        drop(handle);
+        assert_eq!(messages.count().await, 2);
+        let (handle, mut messages) = subscription(3);
+        assert!(messages.next().await.is_some());
+        handle.abandon();
+        assert_eq!(messages.count().await, 0);
+    }
+
+    #[tokio::test]
+    async fn who_waits_for_a_message_hears_that_nobody_wants_it_any_more() {
+        let (handle, mut messages) = subscription(0);
+        let waiting = tokio::spawn(async move { messages.next().await.is_none() });
+        tokio::task::yield_now().await;
+        handle.abandon();
+        assert!(waiting.await.unwrap());
     }
 }
