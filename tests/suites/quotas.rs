@@ -413,3 +413,37 @@ async fn tenants_that_compute_share_the_cores_by_their_weights() {
         "the one of weight 400 took {heavy:?}, the one of 100 {light:?}"
     );
 }
+
+#[tokio::test]
+async fn v2_pings_and_empty_fragments_count_as_messages() {
+    // A tenth of a second's may come at once, and the rest of these takes a second and a half.
+    const FRAMES: usize = 1600;
+    let empty = frame(Opcode::Continuation, b"").unfinished().bytes();
+    let begin = frame(Opcode::Text, b"").unfinished().bytes();
+    let end = frame(Opcode::Continuation, b"last").bytes();
+    let ping = frame(Opcode::Ping, b"").bytes();
+    let last = frame(Opcode::Text, b"last").bytes();
+    for flood in [
+        [ping.repeat(FRAMES), last].concat(),
+        [begin, empty.repeat(FRAMES), end].concat(),
+    ] {
+        let server = Server::with(&["echo"])
+            .config("[plugin.echo]\nquotas = { messages-per-second = 1000 }")
+            .start();
+        let mut peer = Raw::upgraded(server.address(), "/echo").await;
+        let begun = Instant::now();
+        peer.write(&flood).await;
+        loop {
+            let frame = peer.frame().await;
+            if frame != Frame::whole(Opcode::Pong, b"") {
+                assert_eq!(frame, Frame::whole(Opcode::Text, b"last"));
+                break;
+            }
+        }
+        let took = begun.elapsed();
+        assert!(
+            took >= Duration::from_secs(1),
+            "it was all taken in {took:?}"
+        );
+    }
+}
