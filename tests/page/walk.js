@@ -32,7 +32,7 @@ const complaints = [];
 async function open(address, options) {
   const context = await browser.newContext({ viewport: { width: 1280, height: 900 }, ...options });
   const page = await context.newPage();
-  page.setDefaultTimeout(10_000);
+  page.setDefaultTimeout(30_000);
   page.on("console", (message) => {
     const expected = /Failed to load resource.*\b(401|404|409|422)\b/.test(message.text());
     if (["error", "warning"].includes(message.type()) && !expected) complaints.push(message.text());

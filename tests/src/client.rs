@@ -204,7 +204,12 @@ impl Client {
 
     /// The next message, whatever it is; none when the connection has ended, in order or not.
     pub async fn recv_or_end(&mut self) -> Option<Message> {
-        within("a message", self.socket.next()).await?.ok()
+        within("a message", self.recv_or_end_some_time()).await
+    }
+
+    /// The same, however long it takes.
+    pub async fn recv_or_end_some_time(&mut self) -> Option<Message> {
+        self.socket.next().await?.ok()
     }
 
     /// The next message, whatever it is; none when the connection has ended in order.

@@ -2,6 +2,9 @@
 
 use std::ops::{Index, IndexMut};
 use std::thread;
+use std::time::Duration;
+
+use tokio::time::timeout;
 
 use crate::client::{Client, Value, json};
 use crate::eventually;
@@ -9,6 +12,13 @@ use crate::guests::guest;
 use crate::nats::Nats;
 use crate::server::{Builder, Server};
 use crate::wire::Wire;
+
+/// What nodes are told in `[backplane]` when a test does not say otherwise. A busy machine may hold a node or the broker back
+/// for seconds, which nobody is to take for silence then.
+const PATIENT: [(&str, u32); 2] = [("heartbeat-ms", 3_000), ("request-ms", 8_000)];
+
+/// How long a handler may take then: longer than it may wait for other nodes.
+const DEADLINE_MS: u32 = 10_000;
 
 /// Nodes about to be started.
 pub struct Nodes {
@@ -88,6 +98,10 @@ impl Nodes {
     /// Starts them all, and waits until each knows the others.
     pub async fn join(self) -> Cluster {
         let cluster = self.start();
+        // One that has not found the broker in time serves all the same.
+        for node in &cluster.nodes {
+            node.log_line(&["connected to NATS"]);
+        }
         cluster.joined().await;
         cluster
     }
@@ -120,17 +134,21 @@ impl Nodes {
                 (vec![wire.url()], Some(wire))
             }
         };
-        // Nodes are quick to miss each other, so that tests need not wait.
-        let heartbeat = match self.backplane.contains("heartbeat-ms") {
-            true => "",
-            false => "heartbeat-ms = 300",
-        };
+        let left_open = PATIENT
+            .iter()
+            .filter(|(key, _)| !self.backplane.contains(key));
+        let patient: String = left_open
+            .map(|(key, ms)| format!("{key} = {ms}\n"))
+            .collect();
         let config = format!(
-            "[backplane]\nkind = \"nats\"\nservers = {urls:?}\n{heartbeat}\n{}\n{}",
+            "[backplane]\nkind = \"nats\"\nservers = {urls:?}\n{patient}{}\n{}",
             self.backplane, self.more
         );
         let names: Vec<_> = self.plugins.iter().map(String::as_str).collect();
         let mut server = Server::with(&names).config(&config);
+        if !self.more.contains("deadline-ms") {
+            server = server.env("TULPAR_LIMITS_DEADLINE_MS", &DEADLINE_MS.to_string());
+        }
         for (path, bytes) in &self.files {
             server = server.file(path, bytes);
         }
@@ -162,10 +180,14 @@ impl IndexMut<usize> for Cluster {
 }
 
 impl Cluster {
-    /// Waits until each node knows all of them.
+    /// Waits until each node knows all of them, and its services have started.
     pub async fn joined(&self) {
         for node in &self.nodes {
             knows(node, self.nodes.len()).await;
+            eventually("a node to be ready", async || {
+                (node.admin_status("/ready") == Some(200)).then_some(())
+            })
+            .await;
         }
     }
 
@@ -246,17 +268,44 @@ pub async fn hear_each_other(members: &mut [Client], room: &str) {
             .await;
         }
     }
-    // What is still on the way comes before what is sent now.
+    // What is still on the way comes before what is sent now. Nodes that miss each other soon may lose it: then it is said
+    // again, and all wait for what was said last.
     for sender in 0..members.len() {
-        let last = format!("through with {sender}");
-        publish(&mut members[sender], room, &last).await;
-        for receiver in (0..members.len()).filter(|it| *it != sender) {
-            while members[receiver].recv_text().await != last {}
+        let mut round = 0;
+        'said: loop {
+            assert!(round < ROUNDS, "{sender} is not heard any more");
+            let last = format!("{THROUGH} {sender} {round}");
+            round += 1;
+            publish(&mut members[sender], room, &last).await;
+            for receiver in (0..members.len()).filter(|it| *it != sender) {
+                if !reads_up_to(&mut members[receiver], &last).await {
+                    continue 'said;
+                }
+            }
+            break;
         }
     }
 }
 
 const PROBE: &str = "heard?";
+const THROUGH: &str = "through with";
+/// How often a member says that it is through, and how long the others have to hear it before it does so again.
+const ROUNDS: usize = 6;
+const ROUND: Duration = Duration::from_secs(5);
+
+/// Whether this comes in time. What comes before it is of [`hear_each_other`] too.
+async fn reads_up_to(client: &mut Client, last: &str) -> bool {
+    let read = async {
+        loop {
+            let text = client.recv_text().await;
+            if text == last {
+                return;
+            }
+            assert!(text == PROBE || text.starts_with(THROUGH), "{text}");
+        }
+    };
+    timeout(ROUND, read).await.is_ok()
+}
 
 async fn publish(sender: &mut Client, room: &str, text: &str) {
     let told = json!({ "do": "publish", "room": room, "message": text });

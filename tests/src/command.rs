@@ -9,7 +9,7 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::lines::Lines;
 use crate::server::binary;
-use crate::workspace;
+use crate::{PATIENCE, workspace};
 
 /// What a command has printed, and its exit code.
 #[derive(Debug)]
@@ -97,11 +97,13 @@ impl Running {
         kill_process(Pid::from_child(&self.child), signal).expect("it can be signalled");
     }
 
-    /// Waits until it has ended.
+    /// Waits until it has ended and all it printed is collected.
     pub fn wait_exit(&mut self, patience: Duration) -> ExitStatus {
         let end = Instant::now() + patience;
         loop {
             if let Some(status) = self.child.try_wait().expect("it can be waited for") {
+                self.stdout.wait_for_end(PATIENCE);
+                self.stderr.wait_for_end(PATIENCE);
                 return status;
             }
             assert!(

@@ -18,6 +18,7 @@ mod http;
 mod lines;
 mod nats;
 mod nats_client;
+mod neighbour;
 mod operator;
 mod raw;
 mod server;
@@ -44,6 +45,7 @@ pub use http::{BrokenOff, Request, ask, chunk};
 pub use lines::Lines;
 pub use nats::{Nats, three_nats, with_tls};
 pub use nats_client::{NatsClient, Published};
+pub use neighbour::while_a_neighbour_chats;
 pub use operator::Operator;
 pub use raw::{Frame, Opcode, Raw, Response, Stream, frame, get};
 pub use server::{Builder, Server, Signal, allow_many_files};
@@ -56,8 +58,9 @@ use std::future::Future;
 use std::path::Path;
 use std::time::Duration;
 
-/// How long a test waits for one thing before it fails.
-pub const PATIENCE: Duration = Duration::from_secs(10);
+/// How long a test waits for one thing before it fails. What is dropped in is compiled meanwhile, at a low priority and
+/// beside other tests.
+pub const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The root of the workspace.
 pub fn workspace() -> &'static Path {

@@ -118,10 +118,10 @@ impl Hearer {
     }
 }
 
-/// Notes numbers until something else comes. Returns what that is.
+/// Notes numbers until something else comes, also after a long silence. Returns what that is.
 async fn note(client: &mut Client, noted: &Mutex<Vec<u64>>) -> String {
     loop {
-        let number = match client.recv_or_end().await {
+        let number = match client.recv_or_end_some_time().await {
             Some(Message::Text(text)) => match text.parse::<u64>() {
                 Ok(number) => number,
                 Err(_) => return format!("{text} is no number"),

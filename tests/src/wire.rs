@@ -55,6 +55,7 @@ pub struct Wire {
     address: SocketAddr,
     state: watch::Sender<State>,
     accepted: Arc<AtomicUsize>,
+    swallowed: Arc<AtomicUsize>,
 }
 
 impl Wire {
@@ -70,18 +71,19 @@ impl Wire {
             bytes_per_second: None,
             resets: 0,
         });
-        let accepted = Arc::new(AtomicUsize::new(0));
-        let counted = accepted.clone();
+        let (accepted, swallowed) = <(Arc<AtomicUsize>, Arc<AtomicUsize>)>::default();
+        let (counted, gone) = (accepted.clone(), swallowed.clone());
         // Not on the test's own thread, which may be waiting for a server that is starting.
         thread::spawn(move || {
             let runtime = Builder::new_current_thread().enable_all().build();
             let runtime = runtime.expect("a thread can have a runtime");
-            runtime.block_on(serve(listener, target, watched, &counted));
+            runtime.block_on(serve(listener, target, watched, &counted, &gone));
         });
         Self {
             address,
             state,
             accepted,
+            swallowed,
         }
     }
 
@@ -138,13 +140,24 @@ impl Wire {
         self.accepted.load(Ordering::Relaxed)
     }
 
+    /// How often it has swallowed something: a piece, an end, or a whole connection.
+    pub fn swallowed(&self) -> usize {
+        self.swallowed.load(Ordering::Relaxed)
+    }
+
     fn set(&self, change: impl FnOnce(&mut State)) {
         self.state.send_modify(change);
     }
 }
 
 /// Accepts until the wire is dropped.
-async fn serve(listener: Bound, target: SocketAddr, mut watched: Watch, accepted: &AtomicUsize) {
+async fn serve(
+    listener: Bound,
+    target: SocketAddr,
+    mut watched: Watch,
+    accepted: &AtomicUsize,
+    swallowed: &Arc<AtomicUsize>,
+) {
     let listener = TcpListener::from_std(listener).expect("it is a listener");
     let connections = watched.clone();
     let over = watched.wait_for(|_| false);
@@ -155,7 +168,7 @@ async fn serve(listener: Bound, target: SocketAddr, mut watched: Watch, accepted
             stream = listener.accept() => {
                 accepted.fetch_add(1, Ordering::Relaxed);
                 if let Ok((near, _)) = stream {
-                    tokio::spawn(connect(near, target, connections.clone()));
+                    tokio::spawn(connect(near, target, connections.clone(), swallowed.clone()));
                 }
             }
         }
@@ -163,7 +176,12 @@ async fn serve(listener: Bound, target: SocketAddr, mut watched: Watch, accepted
 }
 
 /// One connection, from the beginning to the end.
-async fn connect(mut near: TcpStream, target: SocketAddr, mut watched: Watch) {
+async fn connect(
+    mut near: TcpStream,
+    target: SocketAddr,
+    mut watched: Watch,
+    swallowed: Arc<AtomicUsize>,
+) {
     let resets = watched.borrow().resets;
     let Ok(begun) = watched
         .wait_for(|it| it.flow != Flow::Held)
@@ -175,6 +193,8 @@ async fn connect(mut near: TcpStream, target: SocketAddr, mut watched: Watch) {
     let far = match begun {
         Flow::On => TcpStream::connect(target).await,
         _ => {
+            let is_swallowed = begun == Flow::Swallowed;
+            swallowed.fetch_add(is_swallowed.into(), Ordering::Relaxed);
             // Nobody is there, and who connects does not hear of it.
             let ended = watched.wait_for(|it| it.flow != Flow::Swallowed).await;
             drop(ended);
@@ -187,11 +207,14 @@ async fn connect(mut near: TcpStream, target: SocketAddr, mut watched: Watch) {
     for stream in [&near, &far] {
         stream.set_nodelay(true).expect("TCP_NODELAY can be set");
     }
-    let torn = AtomicBool::new(false);
+    let loss = Loss {
+        torn: AtomicBool::new(false),
+        swallowed,
+    };
     let is_broken = |it: &State| {
         it.flow == Flow::Cut
             || it.resets != resets
-            || it.flow == Flow::On && torn.load(Ordering::Relaxed)
+            || it.flow == Flow::On && loss.torn.load(Ordering::Relaxed)
     };
     let broken = {
         let (from_near, to_near) = near.split();
@@ -200,14 +223,29 @@ async fn connect(mut near: TcpStream, target: SocketAddr, mut watched: Watch) {
         tokio::select! {
             broken = watched.wait_for(is_broken) => broken.is_ok(),
             _ = async { tokio::join!(
-                carry(from_near, to_far, one, &torn),
-                carry(from_far, to_near, other, &torn),
+                carry(from_near, to_far, one, &loss),
+                carry(from_far, to_near, other, &loss),
             ) } => false,
         }
     };
     if broken {
         reset(near);
         reset(far);
+    }
+}
+
+/// What a connection has lost.
+struct Loss {
+    /// Whether something is gone.
+    torn: AtomicBool,
+    /// Where the wire counts it.
+    swallowed: Arc<AtomicUsize>,
+}
+
+impl Loss {
+    fn note(&self) {
+        self.torn.store(true, Ordering::Relaxed);
+        self.swallowed.fetch_add(1, Ordering::Relaxed);
     }
 }
 
@@ -218,21 +256,21 @@ fn reset(stream: TcpStream) {
 }
 
 /// What goes one way.
-async fn carry(from: ReadHalf<'_>, to: WriteHalf<'_>, watched: Watch, torn: &AtomicBool) {
+async fn carry(from: ReadHalf<'_>, to: WriteHalf<'_>, watched: Watch, loss: &Loss) {
     let (give, take) = channel(UNDER_WAY);
-    let reading = read(from, give, watched.clone(), torn);
-    let (_, written) = tokio::join!(reading, write(to, take, watched, torn));
+    let reading = read(from, give, watched.clone(), loss);
+    let (_, written) = tokio::join!(reading, write(to, take, watched, loss));
     // Who cannot be written to has reset the connection, which the other direction sees as well.
     drop(written);
 }
 
-async fn read(mut from: ReadHalf<'_>, give: Sender<Piece>, mut watched: Watch, torn: &AtomicBool) {
+async fn read(mut from: ReadHalf<'_>, give: Sender<Piece>, mut watched: Watch, loss: &Loss) {
     let mut buffer = vec![0; PIECE];
     loop {
         let read = from.read(&mut buffer).await.unwrap_or(0);
         match passing(&mut watched).await {
             Flow::Swallowed => {
-                torn.store(true, Ordering::Relaxed);
+                loss.note();
                 if read == 0 {
                     // That it has ended is not passed on either.
                     return std::future::pending().await;
@@ -253,13 +291,13 @@ async fn write(
     mut to: WriteHalf<'_>,
     mut take: Receiver<Piece>,
     mut watched: Watch,
-    torn: &AtomicBool,
+    loss: &Loss,
 ) -> io::Result<()> {
     while let Some((came, bytes)) = take.recv().await {
         let delay = watched.borrow().delay;
         sleep_until(came + delay).await;
         if passing(&mut watched).await == Flow::Swallowed {
-            torn.store(true, Ordering::Relaxed);
+            loss.note();
             continue;
         }
         let rate = watched.borrow().bytes_per_second;

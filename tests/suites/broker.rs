@@ -230,6 +230,11 @@ async fn a_wire_that_swallows_resets_what_has_lost_something() {
         let read = tokio::time::timeout(SHORT, stream.read(&mut [0; 1])).await;
         read.expect_err("nothing comes, neither bytes nor an end");
     }
+    // The wire need not have got to it yet.
+    eventually("a piece and a connection to be swallowed", async || {
+        (wire.swallowed() == 2).then_some(())
+    })
+    .await;
     wire.restore();
     is_reset(&mut old).await;
     is_reset(&mut new).await;

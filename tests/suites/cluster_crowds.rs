@@ -99,7 +99,8 @@ async fn r5_nothing_is_lost_or_repeated_while_a_node_asks_for_fewer_or_all_rooms
 async fn r5_a_backlog_keeps_its_order_while_a_node_asks_for_fewer_or_all_rooms() {
     const MANY: usize = 500;
     let Some(nats) = Nats::start() else { return };
-    let nodes = Nodes::wired(2, &nats).backplane("rooms = 8");
+    // While nothing passes, the connection is not to be taken for lost.
+    let nodes = Nodes::wired(2, &nats).backplane("rooms = 8\nheartbeat-ms = 20000");
     let cluster = nodes.join().await;
     let mut members = cluster.members("/commander", "red").await;
     let mut restless = connect(cluster[1].url("/commander")).await;
@@ -140,7 +141,8 @@ async fn r7_a_member_that_does_not_read_delays_nobody_on_its_node() {
     const MESSAGES: usize = 200;
     const BYTES: usize = 20_000;
     let Some(nats) = Nats::start() else { return };
-    let config = "[limits]\noutbox-bytes = 65536\n[timeouts]\nclose-ms = 200";
+    // It is read from when all else is done: for so long the close frame has to wait.
+    let config = "[limits]\noutbox-bytes = 65536\n[timeouts]\nclose-ms = 60000";
     let cluster = Nodes::of(2, &nats).config(config).join().await;
     let mut members = cluster.members("/commander", "red").await;
     let mut deaf = Raw::narrow(cluster[1].address(), "/commander").await;

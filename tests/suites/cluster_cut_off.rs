@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use tulpar_tests::{
-    Client, Nats, Nodes, PATIENCE, Value, call, connect, connected, eventually, hear_each_other,
+    Client, Cluster, Nats, Nodes, Value, call, connect, connected, eventually, hear_each_other,
     json, lost, talk,
 };
 
@@ -59,16 +59,16 @@ async fn v2_what_a_node_without_a_connection_says_is_counted_as_lost() {
     cluster[0].log_line(&["have not reached the others"]);
 }
 
-#[tokio::test]
-async fn v2_clients_of_a_node_that_is_cut_off_go_elsewhere_when_that_is_wanted() {
-    const CLIENTS: u32 = 20;
-    const CUT_OFF: Duration = Duration::from_millis(600);
-    const OVER: Duration = Duration::from_millis(400);
-    let Some(nats) = Nats::start() else { return };
-    let nodes = Nodes::wired(2, &nats)
+const CLIENTS: u32 = 20;
+/// For how long clients are closed.
+const OVER: Duration = Duration::from_millis(400);
+
+/// Two nodes that close their clients when they have been cut off for so long, and clients of the first.
+async fn closing(nats: &Nats, cut_off: Duration) -> (Cluster, Vec<Client>) {
+    let nodes = Nodes::wired(2, nats)
         .backplane(&format!(
             "cut-off = 'close'\ncut-off-ms = {}",
-            CUT_OFF.as_millis()
+            cut_off.as_millis()
         ))
         .config(&format!("[timeouts]\ndrain-ms = {}", OVER.as_millis()));
     let cluster = nodes.join().await;
@@ -78,17 +78,35 @@ async fn v2_clients_of_a_node_that_is_cut_off_go_elsewhere_when_that_is_wanted()
         client.ask(json!({ "do": "nothing" })).await;
         clients.push(client);
     }
-    let mut elsewhere = connect(cluster[1].url("/commander")).await;
-    // One that is short closes nobody.
+    (cluster, clients)
+}
+
+#[tokio::test]
+async fn v2_clients_of_a_node_that_is_cut_off_for_a_moment_stay() {
+    let Some(nats) = Nats::start() else { return };
+    // On a busy machine a moment may be long.
+    let (cluster, mut clients) = closing(&nats, Duration::from_secs(20)).await;
+    let connections = cluster.wires[0].accepted();
     cluster.wires[0].reset();
+    eventually("the connection to be made again", async || {
+        (cluster.wires[0].accepted() > connections).then_some(())
+    })
+    .await;
     connected(&cluster[0], true).await;
     cluster.joined().await;
     for client in &mut clients {
         client.expect_nothing().await;
     }
+}
 
-    cluster.wires[0].cut();
+#[tokio::test]
+async fn v2_clients_of_a_node_that_is_cut_off_go_elsewhere_when_that_is_wanted() {
+    const CUT_OFF: Duration = Duration::from_millis(600);
+    let Some(nats) = Nats::start() else { return };
+    let (cluster, clients) = closing(&nats, CUT_OFF).await;
+    let mut elsewhere = connect(cluster[1].url("/commander")).await;
     let cut = Instant::now();
+    cluster.wires[0].cut();
     let closed = clients.into_iter().map(|mut client| {
         tokio::spawn(async move {
             let (code, reason) = client.expect_close().await;
@@ -156,7 +174,7 @@ async fn u1_a_node_that_is_cut_off_says_that_nobody_else_was_reached() {
     let (here, there) = (id(&mut members[0]).await, id(&mut members[1]).await);
     cluster.wires[0].cut();
     connected(&cluster[0], false).await;
-    let begun = Instant::now();
+    // Who had waited for an answer would say `SendFailed`.
     for (told, heard) in [
         (json!({ "broadcast": ["/commander", "x"] }), true),
         (json!({ "to": ["/commander", "red", "x"] }), true),
@@ -182,7 +200,6 @@ async fn u1_a_node_that_is_cut_off_says_that_nobody_else_was_reached() {
     assert_eq!(answer["counts"], json!([1, 2]));
     let codes = [1, 2].map(|index| error_of(&answer["results"][index]).to_owned());
     assert_eq!(codes, ["BroadcastFailed", "SocketNotFound"]);
-    assert!(begun.elapsed() < PATIENCE / 2, "{:?}", begun.elapsed());
     for text in ["many", "bulk"] {
         assert_eq!(members[0].recv_text().await, text);
     }

@@ -1,7 +1,8 @@
 //! Rooms whose members are on several nodes: rules R1 to R6, and C4.
 
 use tulpar_tests::{
-    Client, Cluster, Nats, NatsClient, Nodes, Server, Value, connect, json, scripted,
+    Client, Cluster, Nats, NatsClient, Nodes, Server, Value, connect, eventually, hear_each_other,
+    json, scripted,
 };
 
 /// What everybody in `/commander` hears at the broker.
@@ -158,7 +159,11 @@ async fn r1_a_room_is_asked_for_at_the_broker_while_it_has_members() {
     drop(members.remove(1));
     nats.until_heard_by(2, &subject("red")).await;
     nats.until_heard_by(2, EVERYBODY).await;
-    assert_eq!(cluster[1].metric("tulpar_backplane_subscriptions"), 0);
+    // What has been ended at the broker may be counted for a moment.
+    eventually("no subscriptions to be counted", async || {
+        (cluster[1].metric("tulpar_backplane_subscriptions") == 0).then_some(())
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -178,9 +183,9 @@ async fn r1_joining_and_leaving_again_and_again_ends_where_it_should() {
     }
     nats.until_heard_by(0, &subject("blue")).await;
     nats.until_heard_by(3, &subject("red")).await;
-    members[0].ask(publish("still there?")).await;
-    for member in &mut members[1..] {
-        assert_eq!(member.recv_text().await, "still there?");
+    // The broker may have said so of a moment between two rounds.
+    hear_each_other(&mut members, "red").await;
+    for member in &mut members {
         member.expect_nothing().await;
     }
 }
@@ -365,7 +370,7 @@ async fn r6_a_node_that_stands_alone_is_its_cluster() {
 async fn r6_lists_of_many_are_whole() {
     const MANY: usize = 3_000;
     let Some(nats) = Nats::start() else { return };
-    let config = "[limits]\ndeadline-ms = 5000\nrooms-per-socket = 10000";
+    let config = "[limits]\nrooms-per-socket = 10000";
     // What a node has to say is more than what may wait to be sent at once.
     let nodes = Nodes::of(3, &nats).backplane("queue-bytes = 65536");
     let cluster = nodes.config(config).join().await;

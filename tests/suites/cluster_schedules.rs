@@ -4,11 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use tokio::time::{sleep, timeout};
+use tokio::time::sleep;
 use tulpar_tests::{
     Cluster, Mould, Nats, NatsClient, Nodes, PATIENCE, Server, Signal, Value, Wire, eventually,
     guest, json, observer, within,
 };
+
+/// A lease so long that nobody loses it while a machine is busy.
+const LONG: &str = "lease-ms = 30000";
 
 const HOLDS: &str = "tulpar_service_schedules{tenant=\"@root\",plugin=\"worker\"}";
 const TAKEN: &str = "service Worker: its schedules run on this node";
@@ -32,12 +35,14 @@ fn holders(cluster: &Cluster) -> Vec<usize> {
     nodes.filter(|it| cluster[*it].metric(HOLDS) == 1).collect()
 }
 
-/// The one node that does.
+/// The one node that does. The nodes are looked at one after the other, so that two may seem to for a moment; that nothing runs
+/// twice is seen where it runs.
 async fn holder(cluster: &Cluster) -> usize {
-    eventually("a node to run the schedules", async || {
-        let holders = holders(cluster);
-        assert!(holders.len() < 2, "{holders:?} run them");
-        holders.first().copied()
+    eventually("one node to run the schedules", async || {
+        match holders(cluster)[..] {
+            [holder] => Some(holder),
+            _ => None,
+        }
     })
     .await
 }
@@ -69,14 +74,9 @@ impl Seconds {
         let mut observer = observer(node, "/commander").await;
         let seconds = self.0.clone();
         tokio::spawn(async move {
-            loop {
-                // A node may be silent for as long as it likes.
-                let heard = timeout(PATIENCE / 2, observer.recv_or_end()).await;
-                let text = match heard {
-                    Ok(Some(message)) => message.into_text().expect("it is text"),
-                    Ok(None) => return,
-                    Err(_) => continue,
-                };
+            // A node may be silent for as long as it likes.
+            while let Some(message) = observer.recv_or_end_some_time().await {
+                let text = message.into_text().expect("it is text");
                 let event: Value = text.parse().expect("it is JSON");
                 if event["event"] == "second" {
                     let at = event["at"].as_str().expect("a time").to_owned();
@@ -113,10 +113,12 @@ impl Seconds {
 #[tokio::test]
 async fn s2_a_time_that_comes_is_one_nodes() {
     let Some(nats) = Nats::start() else { return };
-    let cluster = nodes(3, &nats, "lease-ms = 1500").join().await;
+    let cluster = nodes(3, &nats, LONG).join().await;
     let seconds = Seconds::of(&cluster).await;
+    pretend_use(&nats, &cluster).await;
     let first = holder(&cluster).await;
     seconds.more(5).await;
+    cluster[first].log_line(&[TAKEN]);
     // Services start on each node, whoever runs their schedules.
     for (number, node) in cluster.nodes.iter().enumerate() {
         node.log_line(&["service Worker has started"]);
@@ -139,8 +141,8 @@ async fn s2_another_node_runs_them_when_one_is_killed() {
     let killed = Instant::now();
     holder(&cluster).await;
     let taken = killed.elapsed();
-    // NATS lets it expire up to a quarter of a second later.
-    let late = Duration::from_millis(1000);
+    // NATS lets it expire up to a quarter of a second later, and a busy machine is later than that.
+    let late = PATIENCE / 2;
     assert!(taken < lease + late, "after {taken:?}");
     seconds.more(3).await;
     cluster.has_not_panicked();
@@ -185,8 +187,9 @@ async fn s2_a_node_that_stops_leaves_them_to_another_at_once() {
 #[tokio::test]
 async fn s2_a_service_that_is_replaced_keeps_them() {
     let Some(nats) = Nats::start() else { return };
-    let cluster = nodes(2, &nats, "lease-ms = 1500").join().await;
+    let cluster = nodes(2, &nats, LONG).join().await;
     let seconds = Seconds::of(&cluster).await;
+    pretend_use(&nats, &cluster).await;
     let first = holder(&cluster).await;
     seconds.more(1).await;
     let mut new = guest("worker");
@@ -196,6 +199,7 @@ async fn s2_a_service_that_is_replaced_keeps_them() {
     cluster[first].log_line(&["replaced worker.wasm"]);
     seconds.more(3).await;
     assert_eq!(holders(&cluster), [first]);
+    cluster[first].log_line(&[TAKEN]);
     assert_eq!(cluster[first].stderr.with(TAKEN).len(), 1);
     cluster.has_not_panicked();
 }
@@ -224,27 +228,34 @@ async fn s2_a_service_that_has_no_schedules_any_more_leaves_them_to_another_at_o
 /// A node that cannot reach the broker any more stops before another begins, and all is well again when it can.
 async fn cut_off(cut: impl Fn(&Wire)) {
     let Some(nats) = Nats::start() else { return };
-    let cluster = wired(2, &nats, "lease-ms = 2000\nrequest-ms = 300")
+    // So long that nobody loses the lease when something stands still for three seconds.
+    let cluster = wired(2, &nats, "lease-ms = 6000\nrequest-ms = 1000")
         .join()
         .await;
     let seconds = Seconds::of(&cluster).await;
-    let first = holder(&cluster).await;
+    pretend_use(&nats, &cluster).await;
     seconds.more(2).await;
+    let first = holder(&cluster).await;
+    let lost = cluster[first].stderr.with(LOST).len();
     cut(&cluster.wires[first]);
-    cluster[first].log_line(&[LOST]);
-    let before = runs(&cluster[first]);
+    eventually("the node to stop", async || {
+        (cluster[first].stderr.with(LOST).len() > lost).then_some(())
+    })
+    .await;
     eventually("the other node to run them", async || {
         (cluster[1 - first].metric(HOLDS) == 1).then_some(())
     })
     .await;
+    let before = runs(&cluster[first]);
     seconds.more(3).await;
-    assert_eq!(runs(&cluster[first]), before);
+    // Of each of its schedules a run may have been in hand, and is counted when it ends.
+    assert!(runs(&cluster[first]) <= before + 2);
     cluster[first].log_line(&["no schedules run on this node", "backplane.schedules"]);
     assert_eq!(cluster[first].stderr.with("no schedules run").len(), 1);
     cluster.wires[first].restore();
     cluster[first].log_line(&["schedules can run on this node again"]);
     seconds.more(2).await;
-    assert_eq!(holders(&cluster), [1 - first]);
+    assert_eq!(holder(&cluster).await, 1 - first);
     cluster.has_not_panicked();
 }
 
@@ -263,7 +274,9 @@ async fn s2_nothing_runs_twice_when_the_broker_loses_all_leases() {
     let Some(mut nats) = Nats::start() else {
         return;
     };
-    let cluster = nodes(3, &nats, "lease-ms = 1500").join().await;
+    // What a broker that is starting does not answer is asked again soon.
+    let lines = "lease-ms = 1500\nrequest-ms = 1000";
+    let cluster = nodes(3, &nats, lines).join().await;
     let seconds = Seconds::of(&cluster).await;
     holder(&cluster).await;
     for _ in 0..2 {
@@ -286,7 +299,11 @@ async fn s2_nothing_runs_twice_when_the_broker_loses_all_leases() {
 async fn s2_each_node_runs_them_when_it_is_told_to() {
     let Some(nats) = Nats::start() else { return };
     let cluster = nodes(2, &nats, "schedules = \"each-node\"").join().await;
-    assert_eq!(holders(&cluster), [0, 1]);
+    // They are there a moment after on-start.
+    eventually("both nodes to run them", async || {
+        (holders(&cluster) == [0, 1]).then_some(())
+    })
+    .await;
     for node in &cluster.nodes {
         eventually("schedules to run", async || (runs(node) > 2).then_some(())).await;
         assert!(node.stderr.with(TAKEN).is_empty());

@@ -3,13 +3,14 @@
 use std::fs;
 use std::time::Duration;
 
-use tulpar_tests::{Lines, Running, Signal, connect, get, lock_crate, succeed, tulpar};
+use tulpar_tests::{Lines, PATIENCE, Running, Signal, connect, get, lock_crate, succeed, tulpar};
 
-const PATIENCE: Duration = Duration::from_secs(60);
+/// How long a build may take, which other tests that build may hold up.
+const BUILD: Duration = Duration::from_secs(300);
 
 fn wait_for(lines: &Lines, parts: &[&str]) -> String {
-    let line = lines.wait_for(parts, PATIENCE);
-    line.unwrap_or_else(|| panic!("waited {PATIENCE:?} in vain for {parts:?}"))
+    let line = lines.wait_for(parts, BUILD);
+    line.unwrap_or_else(|| panic!("waited {BUILD:?} in vain for {parts:?}"))
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -18,6 +19,9 @@ async fn what_is_saved_takes_over_with_the_sockets_open() {
     succeed(folder.path(), &["new", "developed"]);
     let developed = folder.path().join("developed");
     lock_crate(&developed);
+    // The client answers no ping while it waits for a build.
+    fs::write(developed.join("tulpar.toml"), "[timeouts]\nping-ms = 0\n")
+        .expect("the configuration can be written");
     let file = developed.join("src/lib.rs");
     let source = fs::read_to_string(&file).expect("there is a source");
     let source = source.replace(
@@ -69,13 +73,15 @@ fn a_build_in_hand_ends_with_it() {
     succeed(folder.path(), &["new", "unfinished"]);
     let unfinished = folder.path().join("unfinished");
     lock_crate(&unfinished);
-    // A build script that says who runs it, and never ends.
+    // A build script that says who runs it, and then goes on for longer than all that is waited for below. But not for
+    // ever: when this fails nobody ends it, and others wait for its build.
     let script = "fn main() {\n    std::fs::write(\"running\", std::process::id().to_string()).unwrap();\n    \
-                  std::fs::rename(\"running\", \"runs\").unwrap();\n    loop {\n        std::thread::park();\n    }\n}\n";
+                  std::fs::rename(\"running\", \"runs\").unwrap();\n    \
+                  std::thread::sleep(std::time::Duration::from_secs(120));\n}\n";
     fs::write(unfinished.join("build.rs"), script).expect("the script can be written");
     let dev = ["dev", "--listen", "127.0.0.1:0", "--", "--offline"];
     let mut dev = Running::start(tulpar(&unfinished, &dev));
-    let id = until(|| fs::read_to_string(unfinished.join("runs")).ok());
+    let id = until(BUILD, || fs::read_to_string(unfinished.join("runs")).ok());
     dev.signal(Signal::TERM);
     assert_eq!(dev.wait_exit(PATIENCE).code(), Some(0));
     // A process that has ended and that nobody has asked for yet is not there any more either.
@@ -83,12 +89,12 @@ fn a_build_in_hand_ends_with_it() {
         let status = fs::read_to_string(format!("/proc/{id}/status")).ok()?;
         (!status.contains("State:\tZ")).then_some(())
     };
-    until(|| runs().is_none().then_some(()));
+    until(PATIENCE, || runs().is_none().then_some(()));
 }
 
 /// What there is at last.
-fn until<T>(mut attempt: impl FnMut() -> Option<T>) -> T {
-    let end = std::time::Instant::now() + PATIENCE;
+fn until<T>(patience: Duration, mut attempt: impl FnMut() -> Option<T>) -> T {
+    let end = std::time::Instant::now() + patience;
     loop {
         if let Some(value) = attempt() {
             return value;

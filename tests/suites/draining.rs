@@ -3,18 +3,40 @@
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use tulpar_tests::{
-    Client, Connect, Message, Mould, PATIENCE, Server, Signal, connect, eventually, get, json,
-    within,
+    Client, Connect, Message, Mould, Opcode, PATIENCE, Raw, Server, Signal, connect, eventually,
+    frame, get, json, within,
 };
+
+/// As many milliseconds as no test takes.
+const AGES: u32 = 1_000_000;
+
+/// Waits until whoever watches the server sees that it is alive.
+async fn is_alive(server: &Server) {
+    eventually("the server to be alive", async || {
+        (server.admin_status("/live") == Some(200)).then_some(())
+    })
+    .await;
+}
+
+/// Waits until whoever watches the server sees that it is not ready.
+async fn is_unready(server: &Server) {
+    eventually("the server to be unready", async || {
+        (server.admin_status("/ready") == Some(503)).then_some(())
+    })
+    .await;
+}
 
 #[tokio::test]
 async fn v1_readiness_goes_before_anything_else_does() {
-    let mut server = Server::with(&["commander"])
-        .config("[timeouts]\nunready-ms = 1000")
+    let server = Server::with(&["commander"])
+        .config(&format!(
+            "[timeouts]\nunready-ms = {AGES}\ngrace-ms = {}",
+            2 * AGES
+        ))
         .start();
     eventually("the server to be ready", async || {
         (server.admin_status("/ready") == Some(200)).then_some(())
@@ -22,36 +44,67 @@ async fn v1_readiness_goes_before_anything_else_does() {
     .await;
     assert_eq!(server.admin_status("/live"), Some(200));
     server.signal(Signal::TERM);
-    eventually("the server to be unready", async || {
-        (server.admin_status("/ready") == Some(503)).then_some(())
-    })
-    .await;
+    is_unready(&server).await;
     // Who comes all the same is served as ever.
     let mut client = connect(server.url("/commander")).await;
     assert_eq!(client.ask(json!({ "do": "rooms" })).await, json!([]));
+
+    // As long as the time for that lasts, and no longer.
+    let unready = Duration::from_millis(1000);
+    let mut server = Server::with(&["commander"])
+        .config("[timeouts]\nunready-ms = 1000\nclose-ms = 60000\ngrace-ms = 60000")
+        .start();
+    let mut client = connect(server.url("/commander")).await;
+    client.ask(json!({ "do": "rooms" })).await;
+    let asked = Instant::now();
+    server.signal(Signal::TERM);
+    // When the machine is busy, the time may be over before this one is there.
+    let late = Connect::to(server.url("/commander")).if_it_listens().await;
     assert_eq!(client.expect_close().await.0, 1001);
+    let taken = asked.elapsed();
+    assert!(taken >= unready, "they are closed after {taken:?}");
+    if let Some(mut late) = late {
+        assert_eq!(late.expect_close().await.0, 1001);
+    }
     assert_eq!(server.wait_exit(PATIENCE).code(), Some(0));
 }
 
 #[tokio::test]
 async fn v1_a_server_that_is_to_stop_while_its_services_start_is_never_ready() {
-    let service = Mould::service(&[]).set("reload", "loop".into());
-    let mut server = Server::with(&[])
-        .file("slow.wasm", &service.bytes())
-        .config(
-            "[timeouts]\nunready-ms = 2000\n[limits]\njob-deadline-ms = 1000\ncompute-ms = 1000",
-        )
-        .start();
-    // It is asked while they start.
-    eventually("the server to be alive", async || {
-        (server.admin_status("/live") == Some(200)).then_some(())
-    })
-    .await;
-    assert_eq!(server.admin_status("/ready"), Some(503));
-    server.signal(Signal::TERM);
-    server.log_line(&["service Moulded: on-start"]);
-    assert_eq!(server.admin_status("/ready"), Some(503));
-    assert_eq!(server.wait_exit(PATIENCE).code(), Some(0));
+    // One whose service is to start for so long.
+    let start = |start_ms: u32, unready_ms: u32| {
+        let service = Mould::service(&[]).set("reload", "loop".into());
+        let limits =
+            format!("deadline-ms = 20000\njob-deadline-ms = {start_ms}\ncompute-ms = {start_ms}");
+        let grace_ms = 2 * AGES;
+        Server::with(&[])
+            .file("slow.wasm", &service.bytes())
+            .config(&format!(
+                "[timeouts]\nunready-ms = {unready_ms}\ngrace-ms = {grace_ms}\n[limits]\n{limits}"
+            ))
+            .start()
+    };
+    // Not while it starts.
+    let starting = start(AGES, AGES);
+    is_alive(&starting).await;
+    assert_eq!(starting.admin_status("/ready"), Some(503));
+    starting.signal(Signal::TERM);
+    assert_eq!(starting.admin_status("/ready"), Some(503));
+    drop(starting);
+
+    // Nor when it has started; unless that is before it hears that it is to stop, and then no longer than that.
+    let (started, mut stopping) = (start(1000, AGES), start(1000, 1500));
+    for server in [&started, &stopping] {
+        is_alive(server).await;
+        server.signal(Signal::TERM);
+    }
+    started.log_line(&["service Moulded: on-start"]);
+    // It answers from when they have started.
+    assert_eq!(get(started.address(), "/nowhere").await.status, 404);
+    is_unready(&started).await;
+    // One that is to be unready for less long stops then.
+    stopping.log_line(&["service Moulded: on-start"]);
+    assert_eq!(stopping.wait_exit(PATIENCE).code(), Some(0));
 }
 
 #[tokio::test]
@@ -59,16 +112,20 @@ async fn v1_sockets_are_closed_in_batches_and_meanwhile_the_server_is_seen_alive
     const CLIENTS: u32 = 20;
     const OVER: Duration = Duration::from_millis(1000);
     let mut server = Server::with(&["commander"])
-        .config("[timeouts]\ndrain-ms = 1000")
+        .config("[timeouts]\ndrain-ms = 1000\nclose-ms = 60000\ngrace-ms = 60000")
         .start();
     let mut clients = Vec::new();
-    for _ in 0..CLIENTS {
+    for _ in 1..CLIENTS {
         let mut client = connect(server.url("/commander")).await;
         client.ask(json!({ "do": "rooms" })).await;
         clients.push(client);
     }
-    server.signal(Signal::TERM);
+    // The last one has the server wait for its close frame.
+    let mut slow = Raw::upgraded(server.address(), "/commander").await;
+    slow.send(frame(Opcode::Text, br#"{"do":"rooms"}"#)).await;
+    slow.frame().await;
     let asked = Instant::now();
+    server.signal(Signal::TERM);
     let closed = clients.into_iter().map(|mut client| {
         tokio::spawn(async move {
             assert_eq!(client.expect_close().await.0, 1001);
@@ -77,11 +134,12 @@ async fn v1_sockets_are_closed_in_batches_and_meanwhile_the_server_is_seen_alive
     });
     let closed: Vec<_> = closed.collect();
     // Whoever watches it sees that it is alive, and not ready.
-    eventually("the server to be unready", async || {
-        (server.admin_status("/ready") == Some(503)).then_some(())
-    })
-    .await;
+    is_unready(&server).await;
     assert_eq!(server.admin_status("/live"), Some(200));
+    assert_eq!(slow.close_frame().await.0, 1001);
+    slow.send(frame(Opcode::Close, &1001_u16.to_be_bytes()))
+        .await;
+    drop(slow);
     let mut times = Vec::new();
     for closed in closed {
         times.push(closed.await.expect("it is closed with 1001"));
@@ -104,8 +162,12 @@ async fn v1_a_rolling_restart_loses_no_message_that_was_answered() {
     const CLIENTS: usize = 8;
     let stores = [(); 2].map(|()| tempfile::tempdir().expect("a temporary folder"));
     let start = |node: usize, address: Option<SocketAddr>| {
+        // A disk may take its time for what is kept.
+        let timeouts = "unready-ms = 100\ndrain-ms = 200\ngrace-ms = 60000";
         let server = Server::with(&["commander"])
-            .config("[timeouts]\nunready-ms = 100\ndrain-ms = 200")
+            .config(&format!(
+                "[timeouts]\n{timeouts}\n[limits]\ndeadline-ms = 20000"
+            ))
             .env("TULPAR_STORE", path(stores[node].path()));
         match address {
             Some(address) => server.listen(address).start(),
@@ -115,8 +177,9 @@ async fn v1_a_rolling_restart_loses_no_message_that_was_answered() {
     let mut nodes = [start(0, None), start(1, None)];
     let addresses = [nodes[0].address(), nodes[1].address()];
     let stop = Arc::new(AtomicBool::new(false));
+    let kept = Arc::new(AtomicUsize::new(0));
     let clients: Vec<_> = (0..CLIENTS)
-        .map(|number| tokio::spawn(chat(number, addresses, stop.clone())))
+        .map(|number| tokio::spawn(chat(number, addresses, stop.clone(), kept.clone())))
         .collect();
     for node in 0..2 {
         eventually("the other to be ready", async || {
@@ -133,8 +196,11 @@ async fn v1_a_rolling_restart_loses_no_message_that_was_answered() {
         })
         .await;
     }
+    eventually("enough messages to be answered", async || {
+        (kept.load(Ordering::Relaxed) > 10 * CLIENTS).then_some(())
+    })
+    .await;
     stop.store(true, Ordering::Relaxed);
-    let mut answered = 0;
     let mut observers = [
         connect(nodes[0].url("/commander")).await,
         connect(nodes[1].url("/commander")).await,
@@ -143,18 +209,17 @@ async fn v1_a_rolling_restart_loses_no_message_that_was_answered() {
         for (node, key) in client.await.expect("it chats to the end") {
             let told = json!({ "do": "call", "call": { "kv-get": ["b", key] } });
             assert_eq!(observers[node].ask(told).await, "kept", "{key} of {node}");
-            answered += 1;
         }
     }
-    assert!(answered > 10 * CLIENTS, "{answered} messages were answered");
 }
 
-/// Has each message kept until it is to stop, by whichever node takes it. Returns the keys whose keeping was answered, and
-/// the node that did.
+/// Has each message kept until it is to stop, by whichever node takes it, and counts them. Returns the keys whose keeping
+/// was answered, and the node that did.
 async fn chat(
     number: usize,
     addresses: [SocketAddr; 2],
     stop: Arc<AtomicBool>,
+    kept: Arc<AtomicUsize>,
 ) -> Vec<(usize, String)> {
     let mut answered = Vec::new();
     let mut node = number % 2;
@@ -170,6 +235,7 @@ async fn chat(
                 break;
             }
             answered.push((node, key));
+            kept.fetch_add(1, Ordering::Relaxed);
         }
         node = 1 - node;
     }
@@ -182,7 +248,7 @@ async fn keep(client: &mut Client, key: &str) -> bool {
     client.try_send(told.to_string()).await;
     let got = within("an answer or the end", client.recv_or_end()).await;
     match got {
-        Some(Message::Text(_)) => true,
+        Some(Message::Text(text)) if text.as_str() == r#"{"answer":null}"# => true,
         Some(Message::Close(frame)) => {
             assert_eq!(frame.map(|frame| u16::from(frame.code)), Some(1001));
             false

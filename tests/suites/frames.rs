@@ -260,6 +260,8 @@ async fn c8_a_close_code_that_may_be_sent_is_answered_with_itself() {
 async fn c8_frames_after_a_close_frame_are_not_heard() {
     let (server, mut raw) = commander().await;
     let mut other = connect(server.url("/commander")).await;
+    // It is in the namespace now, and would hear.
+    other.expect_nothing().await;
     let mut bytes = frame(Opcode::Close, &1000_u16.to_be_bytes()).bytes();
     bytes.extend(text(br#"{"do":"broadcast","message":"from beyond"}"#));
     bytes.extend(frame(Opcode::Ping, b"from beyond").bytes());

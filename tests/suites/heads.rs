@@ -3,15 +3,34 @@
 
 use std::time::{Duration, Instant};
 
-use tulpar_tests::{Client, Opcode, Raw, Server, connect, frame};
+use tulpar_tests::{Client, Connect, Opcode, Raw, Server, eventually, frame};
 
-/// A server that gives a handshake half a second, and a client of it that chats.
-async fn server() -> (Server, Client) {
+/// How many requests were malformed, too large, or not there in time.
+const REQUESTS: &str = "tulpar_refused_total{reason=\"request\"}";
+/// How many responses were not taken in time.
+const RESPONSES: &str = "tulpar_refused_total{reason=\"response\"}";
+
+/// A server that gives a handshake so many milliseconds, and a client of it that chats.
+async fn server(handshake_ms: u32) -> (Server, Client) {
     let server = Server::with(&["commander"])
-        .config("[timeouts]\nhandshake-ms = 500")
+        .config(&format!("[timeouts]\nhandshake-ms = {handshake_ms}"))
         .start();
-    let client = connect(server.url("/commander")).await;
+    // It may itself be held back for longer than that.
+    let client = eventually("a socket", async || {
+        Connect::to(server.url("/commander")).if_it_listens().await
+    })
+    .await;
     (server, client)
+}
+
+/// One that gives half a second.
+async fn hasty() -> (Server, Client) {
+    server(500).await
+}
+
+/// One that gives more than a test has: what it refuses it refuses for what it is.
+async fn patient() -> (Server, Client) {
+    server(60_000).await
 }
 
 /// The healthy client is answered.
@@ -42,46 +61,58 @@ fn with_headers(count: usize, bytes: usize) -> Vec<u8> {
 
 #[tokio::test]
 async fn a_head_that_comes_a_byte_at_a_time_is_dropped_at_the_deadline() {
-    let (server, mut healthy) = server().await;
+    const SLOW: u64 = 20;
+    let (server, mut healthy) = hasty().await;
+    let before = server.metric(REQUESTS);
     let begun = Instant::now();
     let mut slow: Vec<Raw> = Vec::new();
-    for _ in 0..20 {
+    for _ in 0..SLOW {
         slow.push(Raw::connect(server.address()).await);
     }
-    // What never says its end may go on for ever.
+    // What never says its end may go on for ever: more comes until the last of them is dropped.
     let head = Raw::request("GET", "/commander", &[("x-slow", &"y".repeat(4000))]);
-    for byte in &head[..head.len() - 4] {
-        if begun.elapsed() > Duration::from_secs(2) {
-            break;
-        }
+    let mut bytes = head[..head.len() - 4].iter();
+    eventually("all of them to be dropped", async || {
+        let byte = bytes.next().expect("it is no matter of size");
         for raw in &mut slow {
             raw.write(&[*byte]).await;
         }
         chat(&mut healthy).await;
-    }
+        (server.metric(REQUESTS) >= before + SLOW).then_some(())
+    })
+    .await;
+    assert!(begun.elapsed() >= Duration::from_millis(500));
     for raw in &mut slow {
         assert!(matches!(refusal(raw).await, None | Some(408)));
     }
-    assert!(begun.elapsed() >= Duration::from_millis(500));
     chat(&mut healthy).await;
 }
 
 #[tokio::test]
 async fn a_second_request_has_as_much_time_as_the_first() {
-    let (server, mut healthy) = server().await;
-    let mut raw = Raw::connect(server.address()).await;
-    raw.write(&Raw::request("GET", "/nowhere", &[])).await;
-    assert_eq!(raw.response().await.status, 404);
-    let begun = Instant::now();
-    raw.write(b"GET /nowhere HTTP/1.1\r\n").await;
-    assert!(matches!(refusal(&mut raw).await, None | Some(408)));
-    assert!(begun.elapsed() >= Duration::from_millis(400));
+    let (server, mut healthy) = hasty().await;
+    // When the test is held back the first one is too late.
+    let taken = eventually("a first request in time", async || {
+        let mut raw = Raw::connect(server.address()).await;
+        // If its time counted for the second one too, that would have less.
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        let begun = Instant::now();
+        raw.write(&Raw::request("GET", "/nowhere", &[])).await;
+        let first = raw.outcome("GET").await.ok();
+        let first = first.filter(|response| response.status != 408)?;
+        assert_eq!(first.status, 404);
+        raw.write(b"GET /nowhere HTTP/1.1\r\n").await;
+        assert!(matches!(refusal(&mut raw).await, None | Some(408)));
+        Some(begun.elapsed())
+    })
+    .await;
+    assert!(taken >= Duration::from_millis(500), "{taken:?}");
     chat(&mut healthy).await;
 }
 
 #[tokio::test]
 async fn a_request_has_as_many_headers_as_allowed_and_not_one_more() {
-    let (server, mut healthy) = server().await;
+    let (server, mut healthy) = patient().await;
     let few = Server::with(&["commander"])
         .config("[limits]\nrequest-headers = 32")
         .start();
@@ -104,7 +135,7 @@ async fn a_request_has_as_many_headers_as_allowed_and_not_one_more() {
 
 #[tokio::test]
 async fn a_head_has_as_many_bytes_as_allowed_and_not_one_more() {
-    let (server, mut healthy) = server().await;
+    let (server, mut healthy) = patient().await;
     let size = |bytes: usize| with_headers(10, bytes).len();
     let fits = (16 << 10) - size(0);
     let mut raw = Raw::connect(server.address()).await;
@@ -119,7 +150,7 @@ async fn a_head_has_as_many_bytes_as_allowed_and_not_one_more() {
 
 #[tokio::test]
 async fn ten_thousand_headers_are_refused() {
-    let (server, mut healthy) = server().await;
+    let (server, mut healthy) = patient().await;
     let mut raw = Raw::connect(server.address()).await;
     raw.write(&with_headers(10_000, 1)).await;
     assert!(matches!(refusal(&mut raw).await, None | Some(431)));
@@ -128,7 +159,7 @@ async fn ten_thousand_headers_are_refused() {
 
 #[tokio::test]
 async fn a_url_of_a_mebibyte_is_refused() {
-    let (server, mut healthy) = server().await;
+    let (server, mut healthy) = patient().await;
     let path = format!("/commander?{}", "y".repeat(1 << 20));
     let mut raw = Raw::connect(server.address()).await;
     raw.write(&Raw::upgrade_request(&path)).await;
@@ -138,7 +169,7 @@ async fn a_url_of_a_mebibyte_is_refused() {
 
 #[tokio::test]
 async fn a_header_without_end_is_refused() {
-    let (server, mut healthy) = server().await;
+    let (server, mut healthy) = patient().await;
     let before = server.resident_bytes();
     for part in [
         "GET /commander HTTP/1.1\r\nHost: localhost\r\nx-long: ",
@@ -159,22 +190,28 @@ async fn a_header_without_end_is_refused() {
 
 #[tokio::test]
 async fn a_client_that_asks_and_asks_and_takes_no_answer_is_dropped() {
-    let (server, mut healthy) = server().await;
-    let begun = Instant::now();
-    let mut raw = Raw::connect(server.address()).await;
+    let (server, mut healthy) = hasty().await;
     let requests = Raw::request("GET", "/nowhere", &[]).repeat(1000);
-    // Far more than there is room for on the way: without its end, one of these would wait for ever.
-    for _ in 0..1000 {
-        raw.write(&requests).await;
-    }
-    raw.rest().await;
-    assert!(begun.elapsed() >= Duration::from_secs(1));
+    // When the test is held back while it is still asking, it is the next request that is too late.
+    let taken = eventually("a response not to be taken in time", async || {
+        let before = server.metric(RESPONSES);
+        let begun = Instant::now();
+        let mut raw = Raw::connect(server.address()).await;
+        // Far more than there is room for on the way: without its end, one of these would wait for ever.
+        for _ in 0..1000 {
+            raw.write(&requests).await;
+        }
+        raw.rest().await;
+        (server.metric(RESPONSES) > before).then(|| begun.elapsed())
+    })
+    .await;
+    assert!(taken >= Duration::from_secs(1), "{taken:?}");
     chat(&mut healthy).await;
 }
 
 #[tokio::test]
 async fn nothing_but_line_ends_is_dropped_at_the_deadline() {
-    let (server, mut healthy) = server().await;
+    let (server, mut healthy) = hasty().await;
     let mut raw = Raw::connect(server.address()).await;
     raw.write(&b"\r\n".repeat(1000)).await;
     assert!(matches!(refusal(&mut raw).await, None | Some(400..500)));

@@ -1,46 +1,16 @@
 //! What plugins and clients do to harm others, and that a neighbour chats on meanwhile. The long form, under load and
 //! with figures, is not for every run.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tulpar_tests::{Client, Mould, Opcode, Raw, Server, connect, eventually, expect_handler_error};
-use tulpar_tests::{frame, get, json};
+use tulpar_tests::{frame, get, json, while_a_neighbour_chats};
 
 /// A plugin that is told to do harm, and a neighbour.
 fn server() -> Server {
     Server::with(&["commander", "echo"])
         .config("[limits]\ndeadline-ms = 300")
         .start()
-}
-
-/// Chats in another namespace while `harm` is done, and shows that each message came back, and soon.
-async fn while_a_neighbour_chats<T>(server: &Server, harm: impl Future<Output = T>) -> T {
-    // On a machine that compiles beside the tests; what is shown is that nobody waits for the harm to end.
-    const SOON: Duration = Duration::from_secs(2);
-    let mut neighbour = connect(server.url("/echo")).await;
-    let mut chatted = 0;
-    let chat = async {
-        loop {
-            let text = format!("message {chatted}");
-            let begun = Instant::now();
-            neighbour.send(text.as_str()).await;
-            assert_eq!(neighbour.recv_text().await, text);
-            let taken = begun.elapsed();
-            assert!(taken < SOON, "the neighbour waited {taken:?}");
-            chatted += 1;
-            tokio::task::yield_now().await;
-        }
-    };
-    let done = tokio::select! {
-        biased;
-        () = chat => unreachable!("the neighbour chats for ever"),
-        done = harm => done,
-    };
-    // What was under way when the harm ended has still to arrive.
-    neighbour.send("last").await;
-    while neighbour.recv_text().await != "last" {}
-    assert!(chatted > 0, "the neighbour never got to chat");
-    done
 }
 
 async fn harm(server: &Server, command: &str) {
@@ -54,23 +24,18 @@ async fn harm(server: &Server, command: &str) {
 #[tokio::test]
 async fn a_plugin_that_loops_for_ever_harms_its_peer_alone() {
     let server = server();
-    while_a_neighbour_chats(&server, async {
-        for _ in 0..3 {
-            harm(&server, "loop").await;
-        }
-    })
-    .await;
+    while_a_neighbour_chats(&server, async || harm(&server, "loop").await).await;
 }
 
 #[tokio::test]
 async fn plugins_that_loop_side_by_side_leave_room_for_others() {
     // More of them than there are threads.
-    let mut builder = Server::with(&["echo"]).config("[limits]\ndeadline-ms = 500");
+    let mut builder = Server::with(&["echo"]).config("[limits]\ndeadline-ms = 250");
     for tenant in 0..8 {
         builder = builder.tenant(&format!("t{tenant}"), &["commander"]);
     }
     let server = builder.start();
-    while_a_neighbour_chats(&server, async {
+    while_a_neighbour_chats(&server, async || {
         let mut clients = Vec::new();
         for tenant in 0..8 {
             let mut client = connect(server.url(&format!("/t{tenant}/commander"))).await;
@@ -89,8 +54,8 @@ async fn a_plugin_that_allocates_without_end_harms_its_peer_alone() {
     let server = server();
     harm(&server, "bomb").await;
     let before = server.resident_bytes();
-    while_a_neighbour_chats(&server, async {
-        for _ in 0..5 {
+    while_a_neighbour_chats(&server, async || {
+        for _ in 0..2 {
             harm(&server, "bomb").await;
         }
     })
@@ -103,8 +68,8 @@ async fn a_plugin_that_allocates_without_end_harms_its_peer_alone() {
 #[tokio::test]
 async fn a_plugin_that_traps_on_each_call_harms_its_peers_alone() {
     let server = server();
-    while_a_neighbour_chats(&server, async {
-        for _ in 0..30 {
+    while_a_neighbour_chats(&server, async || {
+        for _ in 0..10 {
             harm(&server, "panic").await;
         }
     })
@@ -137,20 +102,15 @@ async fn what_an_instance_leaves_in_memory_nobody_finds() {
 #[tokio::test]
 async fn a_plugin_that_recurses_without_end_harms_its_peer_alone() {
     let server = server();
-    while_a_neighbour_chats(&server, async {
-        for _ in 0..3 {
-            harm(&server, "recurse").await;
-        }
-    })
-    .await;
+    while_a_neighbour_chats(&server, async || harm(&server, "recurse").await).await;
 }
 
 #[tokio::test]
 async fn a_plugin_that_floods_its_own_socket_harms_it_alone() {
     let server = server();
     let before = server.resident_bytes();
-    while_a_neighbour_chats(&server, async {
-        for _ in 0..5 {
+    while_a_neighbour_chats(&server, async || {
+        for _ in 0..2 {
             let mut deaf = Raw::upgraded(server.address(), "/commander").await;
             let flood =
                 json!({ "do": "flood", "message": { "bytes_of": 100_000 }, "at_most": 1_000_000 });
@@ -167,7 +127,7 @@ async fn a_plugin_that_floods_its_own_socket_harms_it_alone() {
 #[tokio::test]
 async fn a_plugin_that_floods_the_log_is_stopped_at_its_deadline() {
     let server = server();
-    while_a_neighbour_chats(&server, async {
+    while_a_neighbour_chats(&server, async || {
         let mut client = connect(server.url("/commander")).await;
         let line = json!({ "do": "log", "level": "debug", "text": "x".repeat(8000) });
         let lines: Vec<_> = std::iter::repeat_n(line, 1000).collect();
@@ -184,7 +144,8 @@ async fn a_plugin_that_floods_the_log_is_stopped_at_its_deadline() {
 async fn a_peer_that_sends_faster_than_it_reads_is_held_back() {
     let server = server();
     let before = server.resident_bytes();
-    while_a_neighbour_chats(&server, async {
+    let mut most = 0;
+    while_a_neighbour_chats(&server, async || {
         let mut deaf = Raw::upgraded(server.address(), "/commander").await;
         let message = frame(Opcode::Binary, &[1; 60_000]).bytes();
         // Each comes back, and nobody reads it: at some point the server takes no more.
@@ -196,8 +157,11 @@ async fn a_peer_that_sends_faster_than_it_reads_is_held_back() {
             taken += message.len();
             assert!(taken < 200 << 20, "the server takes whatever comes");
         }
+        most = most.max(taken);
     })
     .await;
+    // Half of an outbox: it was held back for what waits for it, and not because the machine stood still each time.
+    assert!(most > 512 << 10, "no more than {most} bytes were taken");
     let grown = server.resident_bytes().saturating_sub(before);
     assert!(grown < 50 << 20, "the process has grown by {grown} bytes");
 }
@@ -207,7 +171,8 @@ async fn a_client_that_announces_much_and_sends_little_costs_little() {
     let server = server();
     let before = server.resident_bytes();
     let mut clients = Vec::new();
-    while_a_neighbour_chats(&server, async {
+    while_a_neighbour_chats(&server, async || {
+        clients.clear();
         for _ in 0..50 {
             let mut raw = Raw::upgraded(server.address(), "/commander").await;
             raw.send(frame(Opcode::Binary, b"little").announcing(16 << 20))
@@ -223,7 +188,7 @@ async fn a_client_that_announces_much_and_sends_little_costs_little() {
 #[tokio::test]
 async fn a_request_head_without_end_is_refused() {
     let server = server();
-    while_a_neighbour_chats(&server, async {
+    while_a_neighbour_chats(&server, async || {
         let mut raw = Raw::connect(server.address()).await;
         raw.write(b"GET /commander HTTP/1.1\r\nHost: localhost\r\n")
             .await;
@@ -240,16 +205,16 @@ async fn a_request_head_without_end_is_refused() {
 #[tokio::test]
 async fn nonsense_on_the_wire_ends_its_own_connection() {
     let server = server();
-    while_a_neighbour_chats(&server, async {
-        // A generator of Knuth's, so that a failure can be run again.
-        let mut state = 42_u64;
-        let mut noise = || {
-            state = state
-                .wrapping_mul(6_364_136_223_846_793_005)
-                .wrapping_add(1_442_695_040_888_963_407);
-            (state >> 56) as u8
-        };
-        for round in 0..100 {
+    // A generator of Knuth's, so that a failure can be run again.
+    let mut state = 42_u64;
+    let mut noise = || {
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        (state >> 56) as u8
+    };
+    while_a_neighbour_chats(&server, async || {
+        for round in 0..40 {
             let bytes: Vec<u8> = std::iter::repeat_with(&mut noise).take(300).collect();
             let mut raw = if round % 2 == 0 {
                 Raw::connect(server.address()).await
@@ -269,8 +234,8 @@ async fn nonsense_on_the_wire_ends_its_own_connection() {
 async fn clients_that_come_and_go_leave_nothing_behind() {
     let server = server();
     let mut observer = connect(server.url("/commander")).await;
-    while_a_neighbour_chats(&server, async {
-        for _ in 0..10 {
+    while_a_neighbour_chats(&server, async || {
+        for _ in 0..4 {
             let mut clients: Vec<Client> = Vec::new();
             for _ in 0..20 {
                 let mut client = connect(server.url("/commander")).await;
@@ -320,19 +285,20 @@ async fn a_client_that_leaves_during_a_middleware_costs_nobody() {
         .file("gated.wasm", &gated.bytes())
         .config("[limits]\ndeadline-ms = 300")
         .start();
-    while_a_neighbour_chats(&server, async {
-        for leaver in 1..=3 {
-            let steps = json!([{ "do": "loop" }]).to_string();
-            let mut headers = Raw::upgrade_headers();
-            headers.push(("x-gate", &steps));
-            let mut raw = Raw::connect(server.address()).await;
-            raw.write(&Raw::request("GET", "/gated", &headers)).await;
-            eventually("the middleware to be under way", async || {
-                (server.stderr.with("the gate turns").len() == leaver).then_some(())
-            })
-            .await;
-        }
-        // The last who left is still waited for, to its deadline.
+    let mut leavers = 0;
+    while_a_neighbour_chats(&server, async || {
+        leavers += 1;
+        let steps = json!([{ "do": "loop" }]).to_string();
+        let mut headers = Raw::upgrade_headers();
+        headers.push(("x-gate", &steps));
+        let mut raw = Raw::connect(server.address()).await;
+        raw.write(&Raw::request("GET", "/gated", &headers)).await;
+        eventually("the middleware to be under way", async || {
+            (server.stderr.with("the gate turns").len() == leavers).then_some(())
+        })
+        .await;
+        drop(raw);
+        // Who left is still waited for, to the deadline.
         connect(server.url("/gated")).await;
     })
     .await;

@@ -3,7 +3,8 @@
 use std::time::{Duration, Instant};
 
 use tulpar_tests::{
-    Frame, Mould, Opcode, Raw, Server, Value, connect, expect_handler_error, frame, json, observer,
+    Connect, Frame, Mould, Opcode, Raw, Server, Value, connect, eventually, expect_handler_error,
+    frame, json, observer,
 };
 
 /// The most that a socket's values may have, in bytes of JSON.
@@ -372,27 +373,23 @@ async fn a_handler_has_as_much_time_as_allowed() {
         assert_eq!(client.ask(json!({ "do": "busy", "ms": 150 })).await, "done");
     }
     let begun = Instant::now();
-    client
-        .send(json!({ "do": "busy", "ms": 3000 }).to_string())
-        .await;
+    client.send(json!({ "do": "loop" }).to_string()).await;
     expect_handler_error(&mut client).await;
     let taken = begun.elapsed();
-    assert!(
-        (Duration::from_millis(400)..Duration::from_millis(2500)).contains(&taken),
-        "{taken:?}"
-    );
+    assert!(taken >= Duration::from_millis(400), "{taken:?}");
+    server.log_line(&["on-message", "longer than 400 ms (limits.deadline-ms)"]);
 }
 
 #[tokio::test]
 async fn the_deadline_is_50_ms_unless_set() {
+    // Tests that do not speak of it are given more.
     let server = Server::with(&["commander"])
-        .env("TULPAR_LIMITS_DEADLINE_MS", "50")
+        .config("# deadline-ms is left alone")
         .start();
     let mut client = connect(server.url("/commander")).await;
-    client
-        .send(json!({ "do": "busy", "ms": 1000 }).to_string())
-        .await;
+    client.send(json!({ "do": "loop" }).to_string()).await;
     expect_handler_error(&mut client).await;
+    server.log_line(&["on-message", "longer than 50 ms (limits.deadline-ms)"]);
 }
 
 #[tokio::test]
@@ -400,7 +397,11 @@ async fn a_handshake_has_as_much_time_as_allowed() {
     let server = Server::with(&["commander"])
         .config("[timeouts]\nhandshake-ms = 200")
         .start();
-    let mut open = connect(server.url("/commander")).await;
+    // It may itself be held back for longer than that.
+    let mut open = eventually("a socket", async || {
+        Connect::to(server.url("/commander")).if_it_listens().await
+    })
+    .await;
     let begun = Instant::now();
     let mut silent = Raw::connect(server.address()).await;
     let mut slow = Raw::connect(server.address()).await;
@@ -424,22 +425,21 @@ async fn a_peer_that_does_not_answer_a_close_is_dropped_in_time() {
         .config("[timeouts]\nclose-ms = 300")
         .start();
     let mut observer = observer(&server, "/commander").await;
-    let mut raw = Raw::upgraded(server.address(), "/commander").await;
-    let begun = Instant::now();
-    raw.send(frame(
-        Opcode::Text,
-        br#"{"do":"close","code":4000,"reason":""}"#,
-    ))
+    // Well before the time unless set, if not at once: a test may be held back for as long, but not again and again.
+    eventually("a peer to be dropped soon", async || {
+        let mut raw = Raw::upgraded(server.address(), "/commander").await;
+        let begun = Instant::now();
+        let close = br#"{"do":"close","code":4000,"reason":""}"#;
+        raw.send(frame(Opcode::Text, close)).await;
+        assert_eq!(raw.frame().await.close().0, 4000);
+        assert_eq!(raw.rest().await, b"");
+        let taken = begun.elapsed();
+        assert!(taken >= Duration::from_millis(300), "{taken:?}");
+        assert_eq!(observer.recv_json().await["event"], "open");
+        assert_eq!(observer.recv_json().await["event"], "close");
+        (taken < Duration::from_secs(4)).then_some(())
+    })
     .await;
-    assert_eq!(raw.frame().await.close().0, 4000);
-    assert_eq!(raw.rest().await, b"");
-    let taken = begun.elapsed();
-    assert!(
-        (Duration::from_millis(300)..Duration::from_secs(4)).contains(&taken),
-        "{taken:?}"
-    );
-    assert_eq!(observer.recv_json().await["event"], "open");
-    assert_eq!(observer.recv_json().await["event"], "close");
     observer.expect_nothing().await;
 }
 

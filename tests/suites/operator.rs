@@ -12,16 +12,26 @@ fn server() -> Server {
         .start()
 }
 
-fn plugin(server: &Server, name: &str) -> Value {
+/// What the list has of a plugin; none when that is not in it.
+fn listed(server: &Server, name: &str) -> Option<Value> {
     let listed = server
         .tulpar(&["plugins", "list", "--json"])
         .expect("it lists");
-    let listed: Value = serde_json::from_str(&listed).expect("it is JSON");
-    let plugins = listed.as_array().expect("it is a list").iter();
-    let found = plugins.clone().find(|plugin| plugin["name"] == name);
-    found
-        .unwrap_or_else(|| panic!("{name} is not in {listed}"))
-        .clone()
+    let listed: Vec<Value> = serde_json::from_str(&listed).expect("it is a list in JSON");
+    listed.into_iter().find(|plugin| plugin["name"] == name)
+}
+
+fn plugin(server: &Server, name: &str) -> Value {
+    listed(server, name).unwrap_or_else(|| panic!("{name} is not in the list"))
+}
+
+/// Waits until the list says that of a plugin: the log and its clients hear of a change a moment before.
+async fn become_status(server: &Server, name: &str, status: &str) {
+    eventually(&format!("{name} to be {status}"), async || {
+        let plugin = listed(server, name)?;
+        (plugin["status"] == status).then_some(())
+    })
+    .await;
 }
 
 async fn be_of(server: &Server, number: u32) {
@@ -44,6 +54,7 @@ async fn the_list_tells_what_each_plugin_is_and_does() {
     client.recv().await;
     server.drop_in("broken.wasm", b"nonsense");
     server.log_line(&["refused", "broken.wasm"]);
+    become_status(&server, "broken", "refused").await;
     let list = server.tulpar(&["plugins"]).expect("it lists");
     let row = |name: &str| {
         let found = list.lines().find(|line| line.starts_with(name));
@@ -63,7 +74,6 @@ async fn the_list_tells_what_each_plugin_is_and_does() {
         list.contains("refused broken: is not WebAssembly"),
         "{list}"
     );
-    assert_eq!(plugin(&server, "broken")["status"], "refused");
 }
 
 #[tokio::test]
@@ -87,7 +97,7 @@ async fn p6_a_disabled_plugin_goes_and_an_enabled_one_comes_back() {
         .tulpar(&["plugins", "enable", "acme/swap"])
         .expect("it obeys");
     be_of(&server, 2).await;
-    assert_eq!(plugin(&server, "acme/swap")["status"], "serving");
+    become_status(&server, "acme/swap", "serving").await;
 }
 
 #[tokio::test]
@@ -127,7 +137,7 @@ async fn p6_a_plugin_is_rolled_back_with_its_sockets_open() {
         .expect("it obeys");
     server.drop_in("acme/swap.wasm", &generation(3));
     be_of(&server, 3).await;
-    assert_eq!(plugin(&server, "acme/swap")["status"], "serving");
+    become_status(&server, "acme/swap", "serving").await;
 }
 
 #[tokio::test]
@@ -192,7 +202,11 @@ async fn what_only_the_server_has_is_not_asked_of_the_operator() {
         )
         .env("ECHO_SECRET", "of the server alone")
         .start();
-    assert_eq!(plugin(&server, "echo")["status"], "serving");
+    let list = server.tulpar(&["plugins", "list", "--json"]);
+    let list = list.expect("it lists");
+    let list: Vec<Value> = serde_json::from_str(&list).expect("it is a list in JSON");
+    assert_eq!(list[0]["name"], "echo");
+    assert_eq!(list[0]["status"], "serving");
 }
 
 #[tokio::test]

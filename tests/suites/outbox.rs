@@ -16,6 +16,13 @@ fn limits(setting: &str) -> Server {
         .start()
 }
 
+/// The same where a peer that is closed has more time to take what has left than a test has.
+fn patient(outbox: u64) -> Server {
+    limits(&format!(
+        "outbox-bytes = {outbox}\n[timeouts]\nclose-ms = 60000"
+    ))
+}
+
 #[tokio::test]
 async fn r7_the_queue_to_a_peer_takes_as_much_as_allowed() {
     const OUTBOX: usize = 10_000;
@@ -64,7 +71,7 @@ async fn r7_a_message_larger_than_the_queue_passes_when_nothing_waits() {
 #[tokio::test]
 async fn r7_a_peer_that_does_not_read_is_closed_when_its_queue_is_full() {
     const OUTBOX: u64 = 64 << 10;
-    let server = limits(&format!("outbox-bytes = {OUTBOX}"));
+    let server = patient(OUTBOX);
     let mut observer = observer(&server, "/commander").await;
     let mut deaf = Raw::upgraded(server.address(), "/commander").await;
     next_event(&mut observer, "open").await;
@@ -136,7 +143,7 @@ async fn r7_a_member_that_does_not_read_delays_nobody() {
 async fn r7_a_slow_peer_gets_whole_frames_and_then_the_close_frame() {
     // No multiple of anything, so that the operating system takes the last one in part.
     const BYTES: usize = 9_973;
-    let server = limits("outbox-bytes = 65536");
+    let server = patient(64 << 10);
     let mut sender = connect(server.url("/commander")).await;
     let mut deaf = Raw::upgraded(server.address(), "/commander").await;
     deaf.send(frame(Opcode::Text, br#"{"do":"id"}"#)).await;

@@ -4,8 +4,8 @@
 use std::time::{Duration, Instant};
 
 use tulpar_tests::{
-    Client, Connect, Frame, Opcode, Raw, Request, Server, Signal, connect, eventually, expect_echo,
-    expect_handler_error, frame, get, json,
+    Client, Connect, Frame, Opcode, PATIENCE, Raw, Request, Server, Signal, connect, eventually,
+    expect_echo, expect_handler_error, frame, get, json, within,
 };
 
 /// The commander for two tenants and for the root folder.
@@ -74,14 +74,11 @@ async fn a_tenant_has_as_many_rooms_as_allowed_and_not_one_more() {
     };
     assert_eq!(join(&mut client, "a").await, "done");
     assert_eq!(join(&mut client, "b").await, "done");
-    assert_eq!(
-        join(&mut client, "c").await,
-        json!({ "error": "limit-exceeded" })
-    );
+    let third = join(&mut client, "c").await;
+    assert_eq!(third, json!({ "error": "limit-exceeded" }));
     assert_eq!(join(&mut client, "a").await, "done");
-    client
-        .ask(json!({ "do": "unsubscribe", "room": "a" }))
-        .await;
+    let leave = json!({ "do": "unsubscribe", "room": "a" });
+    client.ask(leave).await;
     assert_eq!(join(&mut client, "c").await, "done");
     // What leaves with its socket is free again.
     drop(client);
@@ -132,20 +129,20 @@ async fn clients_that_send_more_than_their_tenant_may_receive_are_held_back() {
     }
     let taken = begun.elapsed();
     assert!(taken > Duration::from_millis(900), "{taken:?}");
+    let before = server.metric("tulpar_held_back_total");
     let mut other = connect(server.url("/other/commander")).await;
-    let begun = Instant::now();
     for number in 0..100 {
         other.send(number.to_string()).await;
         other.recv_text().await;
     }
-    assert!(begun.elapsed() < Duration::from_secs(1));
+    assert_eq!(server.metric("tulpar_held_back_total"), before);
 }
 
 #[tokio::test]
 async fn v1_sockets_that_wait_for_their_tenant_end_at_once_when_the_server_stops() {
     const FLOODING: usize = 200;
     let mut server = server(
-        "[tenant.acme]\nquotas = { messages-per-second = 50 }\n[timeouts]\ngrace-ms = 3000\nclose-ms = 500",
+        "[tenant.acme]\nquotas = { messages-per-second = 10 }\n[timeouts]\ngrace-ms = 12000\nclose-ms = 500",
     );
     let mut flooding = Vec::new();
     let messages = frame(Opcode::Text, b"x").bytes().repeat(50);
@@ -160,11 +157,11 @@ async fn v1_sockets_that_wait_for_their_tenant_end_at_once_when_the_server_stops
     })
     .await;
     server.signal(Signal::TERM);
-    // What most of them wait for would come seconds later.
+    // The last in line would get what it waits for after twenty seconds, and there are twelve.
     for mut raw in flooding {
         assert_eq!(raw.close_frame().await.0, 1001);
     }
-    assert_eq!(server.wait_exit(Duration::from_secs(3)).code(), Some(0));
+    assert_eq!(server.wait_exit(PATIENCE).code(), Some(0));
 }
 
 #[tokio::test]
@@ -212,14 +209,21 @@ async fn a_tenant_sends_as_much_as_it_may_in_a_second() {
     let mut client = connect(server.url("/acme/commander")).await;
     let flood = json!({ "do": "flood", "message": "x", "at_most": 1000 });
     client.send(flood.to_string()).await;
-    // It is for a moment; then its answers are sent again.
-    tokio::time::sleep(Duration::from_millis(300)).await;
-    let once_more = json!([{ "do": "send", "message": "y" }, { "do": "nothing" }]);
-    client.send(once_more.to_string()).await;
-    let mut received = 0;
-    while client.recv_text().await != "y" {
-        received += 1;
-    }
+    let once_more = json!({ "do": "send", "message": "y" }).to_string();
+    let (mut received, moment) = (0, Duration::from_millis(300));
+    within("more to be sent again", async {
+        loop {
+            let text = tokio::time::timeout(moment, client.recv_text()).await;
+            match text.as_deref() {
+                Ok("x") => received += 1,
+                Ok("y") => break,
+                Ok(_) => {}
+                // It is for a moment, which on a busy machine may not have begun yet.
+                Err(_) => client.send(once_more.as_str()).await,
+            }
+        }
+    })
+    .await;
     // A tenth of a second's worth at once, and what a busy machine took its time for.
     assert!((10..100).contains(&received), "{received}");
 }
@@ -248,7 +252,6 @@ async fn a_tenants_lines_in_the_log_are_bounded_and_those_left_out_are_counted()
     let lines: Vec<_> = std::iter::repeat_n(line.clone(), 100).collect();
     client.send(json!(lines).to_string()).await;
     client.recv().await;
-    assert!(server.stderr.with("a line of acme").len() < 10);
     eventually("some to be allowed again", async || {
         client.ask(line.clone()).await;
         server.stderr.with("lines left out").first().cloned()
@@ -258,22 +261,27 @@ async fn a_tenants_lines_in_the_log_are_bounded_and_those_left_out_are_counted()
         "lines left out (quotas.log-lines-per-second)",
         "acme/commander.wasm",
     ]);
+    // Five at once, and as many again for each second that a busy machine took for them.
+    assert!(server.stderr.with("a line of acme").len() < 50);
 }
 
 #[tokio::test]
 async fn a_cap_on_the_processors_holds_also_when_they_are_idle() {
-    let server = server("[tenant.acme]\nquotas = { cpu-ms-per-second = 100 }");
+    let server = server("[tenant.acme]\nquotas = { cpu-ms-per-second = 150 }");
     let mut capped = connect(server.url("/acme/commander")).await;
     let mut free = connect(server.url("/other/commander")).await;
     // It is busy by the clock, for as long as it has a core.
-    let busy = json!({ "do": "busy", "ms": 1500 });
     let before = server.processor_ms();
-    capped.ask(busy.clone()).await;
+    capped.ask(json!({ "do": "busy", "ms": 1500 })).await;
     let used = server.processor_ms() - before;
-    // A tenth of a core, what it may have at once, and the server's own.
+    // A seventh of a core, what it may have at once, and the server's own.
     assert!(used < 700, "{used} ms");
+    // It is stopped when it has had a core for two seconds. With the cap, that would take thirteen.
     let before = server.processor_ms();
-    free.ask(busy).await;
+    let begun = Instant::now();
+    free.send(json!({ "do": "loop" }).to_string()).await;
+    expect_handler_error(&mut free).await;
+    assert!(begun.elapsed() < Duration::from_secs(12));
     let used = server.processor_ms() - before;
     assert!(used > 800, "{used} ms");
 }
@@ -285,16 +293,13 @@ async fn limits_of_a_tenant_or_a_plugin_stand_over_those_of_all() {
          [plugin.\"other/commander\"]\nlimits = { rooms-per-socket = 1 }",
     );
     let mut acme = connect(server.url("/acme/commander")).await;
-    acme.send(json!({ "do": "busy", "ms": 400 }).to_string())
-        .await;
+    acme.send(json!({ "do": "loop" }).to_string()).await;
     expect_handler_error(&mut acme).await;
     server.log_line(&["longer than 100 ms (limits.deadline-ms)"]);
     let mut other = connect(server.url("/other/commander")).await;
     other.ask(json!({ "do": "busy", "ms": 400 })).await;
-    assert_eq!(
-        other.ask(json!({ "do": "subscribe", "room": "a" })).await,
-        "done"
-    );
+    let first = other.ask(json!({ "do": "subscribe", "room": "a" })).await;
+    assert_eq!(first, "done");
     let second = other.ask(json!({ "do": "subscribe", "room": "b" })).await;
     assert_eq!(second, json!({ "error": "limit-exceeded" }));
 }
@@ -321,45 +326,43 @@ async fn a_tenant_and_a_plugin_have_a_largest_message_of_their_own() {
 #[tokio::test]
 async fn a_socket_that_sends_more_than_it_may_is_held_back_and_no_other() {
     let server = server("[plugin.\"acme/echo\"]\nlimits = { socket-messages-per-second = 50 }");
+    let mut other = connect(server.url("/acme/commander")).await;
+    for number in 0..100 {
+        other.send(number.to_string()).await;
+        other.recv_text().await;
+    }
+    assert_eq!(server.metric("tulpar_held_back_total"), 0);
     let mut client = connect(server.url("/acme/echo")).await;
     let mut neighbour = connect(server.url("/acme/echo")).await;
     let begun = Instant::now();
-    // A tenth of a second's worth comes at once.
-    for number in 0..55 {
+    // A tenth of a second's worth comes at once, and the last of them after ten seconds.
+    for number in 0..500 {
         client.feed(number.to_string()).await;
     }
     client.flush().await;
     neighbour.send("me too").await;
     assert_eq!(neighbour.recv_text().await, "me too");
-    assert!(begun.elapsed() < Duration::from_millis(900));
+    assert!(begun.elapsed() < Duration::from_secs(5));
     for number in 0..55 {
         assert_eq!(client.recv_text().await, number.to_string());
     }
     let taken = begun.elapsed();
     assert!(taken > Duration::from_millis(900), "{taken:?}");
-    let mut other = connect(server.url("/acme/commander")).await;
-    let begun = Instant::now();
-    for number in 0..100 {
-        other.send(number.to_string()).await;
-        other.recv_text().await;
-    }
-    assert!(begun.elapsed() < Duration::from_secs(1));
+    assert!(server.metric("tulpar_held_back_total") > 0);
 }
 
 #[tokio::test]
 async fn a_socket_that_is_held_back_can_be_closed() {
-    let server = server("[limits]\nsocket-messages-per-second = 1");
+    let server = server("[limits]\nsocket-messages-per-second = 1\n[timeouts]\nclose-ms = 60000");
     let mut client = connect(server.url("/commander")).await;
-    let begun = Instant::now();
-    client
-        .feed(json!({ "do": "close", "code": 4000, "reason": "" }).to_string())
-        .await;
+    let close = json!({ "do": "close", "code": 4000, "reason": "" });
+    client.feed(close.to_string()).await;
+    // Held back, they would keep the closing handshake from its end for longer than anybody waits.
     for _ in 0..100 {
         client.feed("x").await;
     }
     client.flush().await;
     assert_eq!(client.expect_close().await.0, 4000);
-    assert!(begun.elapsed() < Duration::from_secs(1));
 }
 
 #[tokio::test]
@@ -380,38 +383,38 @@ async fn a_call_makes_as_many_host_calls_as_allowed_and_not_one_more() {
 
 #[tokio::test]
 async fn tenants_that_compute_share_the_cores_by_their_weights() {
-    const LOOPS: usize = 4;
+    const LOOPS: usize = 8;
     let server = Server::with(&["echo"])
         .tenant("heavy", &["unruly"])
         .tenant("light", &["unruly"])
         .config(
-            "[limits]\ncompute-ms = 600\nrequest-deadline-ms = 60000\n\
-             [quotas]\ncpu-ms-per-second = 100000\n[tenant.heavy]\nquotas = { weight = 400 }",
+            "[limits]\ncompute-ms = 400\nrequest-deadline-ms = 60000\n\
+             [quotas]\ncpu-ms-per-second = 100000\n[tenant.heavy]\nquotas = { weight = 1600 }\n\
+             [tenant.light]\nlimits = { compute-ms = 200 }",
         )
         .start();
-    // As many on each side, and more than there are cores; each ends when it has computed for so long.
-    let loops = async |tenant: &str| {
-        let mut under_way = Vec::new();
-        for _ in 0..LOOPS {
-            let mut raw = Raw::connect(server.address()).await;
-            raw.write(&Request::get(&format!("/{tenant}/unruly/loop")).bytes())
-                .await;
-            under_way.push(raw);
-        }
-        for raw in &mut under_way {
-            let response = raw.outcome("GET").await.expect("it is answered");
-            assert_eq!(response.status, 504);
-        }
-        Instant::now()
-    };
-    let begun = Instant::now();
-    let (heavy, light) = tokio::join!(loops("heavy"), loops("light"));
-    let (heavy, light) = (heavy - begun, light - begun);
-    // Four to one, so that one has five eighths of its work to do when the other is done.
-    assert!(
-        heavy < light.mul_f64(0.85),
-        "the one of weight 400 took {heavy:?}, the one of 100 {light:?}"
-    );
+    // As many on each side, and more than there are cores; each ends when it has computed for so long. The heavy one's
+    // are first: after a pause between the two, the light one's could have been done alone.
+    let mut under_way = Vec::new();
+    for tenant in [["heavy"; LOOPS], ["light"; LOOPS]].concat() {
+        let request = Request::get(&format!("/{tenant}/unruly/loop"));
+        let mut raw = Raw::connect(server.address()).await;
+        raw.write(&request.bytes()).await;
+        under_way.push(raw);
+    }
+    for raw in &mut under_way {
+        assert_eq!(raw.response().await.status, 504);
+    }
+    let lines = eventually("the log to tell of each", async || {
+        let lines = server.stderr.with("computed for longer than");
+        (lines.len() == 2 * LOOPS).then_some(lines)
+    })
+    .await;
+    // The heavy one has twice as much to do and gets sixteen times as much. Where threads stand still, two on each side
+    // may change their places.
+    let first = lines[..LOOPS].iter();
+    let heavy = first.filter(|line| line.contains("heavy/unruly.wasm"));
+    assert!(heavy.count() >= LOOPS - 2, "{lines:#?}");
 }
 
 #[tokio::test]
@@ -441,9 +444,6 @@ async fn v2_pings_and_empty_fragments_count_as_messages() {
             }
         }
         let took = begun.elapsed();
-        assert!(
-            took >= Duration::from_secs(1),
-            "it was all taken in {took:?}"
-        );
+        assert!(took >= Duration::from_secs(1), "{took:?}");
     }
 }

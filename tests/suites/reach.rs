@@ -5,7 +5,9 @@ use std::sync::Arc;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio::sync::Notify;
-use tulpar_tests::{PATIENCE, Raw, Request, Server, Signal, Value, call, json, observer, within};
+use tulpar_tests::{
+    PATIENCE, Raw, Request, Server, Signal, Value, call, eventually, json, observer,
+};
 
 #[tokio::test]
 async fn configuration_reaches_its_plugin_alone_and_no_log() {
@@ -270,7 +272,8 @@ async fn a_host_that_never_answers_costs_the_request_its_time_and_nobody_else_an
     let (port, _) = other_host().await;
     let server = Server::with(&["desk", "attach", "commander"])
         .config(&format!(
-            "[limits]\nrequest-deadline-ms = 300\n[plugin.desk]\nhosts = ['127.0.0.1:{port}']"
+            "[limits]\ndeadline-ms = 2000\nrequest-deadline-ms = 4000\n\
+             [plugin.desk]\nhosts = ['127.0.0.1:{port}']"
         ))
         .start();
     let told = json!({ "fetch": format!("http://127.0.0.1:{port}/never") }).to_string();
@@ -282,7 +285,7 @@ async fn a_host_that_never_answers_costs_the_request_its_time_and_nobody_else_an
         (504, r#"{"error":"Gateway Timeout"}"#)
     );
     server.log_line(&[
-        "longer than 300 ms (limits.request-deadline-ms)",
+        "longer than 4000 ms (limits.request-deadline-ms)",
         "desk.wasm",
     ]);
     assert_eq!(
@@ -300,15 +303,27 @@ async fn a_plugin_has_no_more_requests_under_way_than_allowed() {
         ))
         .start();
     let url = |path: &str| json!({ "fetch": format!("http://127.0.0.1:{port}{path}") });
-    // One after the other is one at a time.
-    for _ in 0..2 {
+    let answer = call(&server, "/desk", url("/hello")).await;
+    assert_eq!(answer["status"], 200);
+    // One after the other is one at a time. That one is over is known a moment after its answer.
+    eventually("the next one to be allowed", async || {
         let answer = call(&server, "/desk", url("/hello")).await;
-        assert_eq!(answer["status"], 200);
-    }
-    let mut raw = Raw::connect(server.address()).await;
-    raw.write(&Request::post("/desk/obey", url("/never").to_string()).bytes())
-        .await;
-    within("the other host to be asked", asked_never.notified()).await;
+        (answer["status"] == 200).then_some(())
+    })
+    .await;
+    let _asking = eventually("the other host to be asked", async || {
+        let mut raw = Raw::connect(server.address()).await;
+        raw.write(&Request::post("/desk/obey", url("/never").to_string()).bytes())
+            .await;
+        tokio::select! {
+            () = asked_never.notified() => Some(raw),
+            response = raw.response() => {
+                assert!(response.text().contains("error"), "{response:?}");
+                None
+            }
+        }
+    })
+    .await;
     let answer = call(&server, "/desk", url("/hello")).await;
     assert!(answer["error"].is_string(), "{answer}");
 }

@@ -6,10 +6,12 @@ use std::process::ExitStatus;
 use std::time::{Duration, Instant};
 
 use tulpar_tests::{
-    Mould, Opcode, Raw, Running, Server, Signal, become_served, connect, frame, get, json, tulpar,
+    Connect, Mould, Opcode, PATIENCE, Raw, Running, Server, Signal, become_served, connect,
+    eventually, frame, get, json, tulpar,
 };
 
-const PATIENCE: Duration = Duration::from_secs(10);
+/// Longer than a test waits: what ends before did not wait for that.
+const FOREVER: &str = "[timeouts]\nclose-ms = 60000\ngrace-ms = 60000\n";
 
 /// A server that cannot serve: how it ended and what it said.
 fn ends(server: tulpar_tests::Builder) -> (Option<i32>, String) {
@@ -99,25 +101,17 @@ async fn v1_messages_in_hand_finish() {
 
 #[tokio::test]
 async fn v1_nobody_new_is_accepted_while_it_ends() {
-    let mut server = Server::with(&["commander"])
-        .config("[timeouts]\nclose-ms = 60000\ngrace-ms = 60000")
-        .start();
+    let mut server = Server::with(&["commander"]).config(FOREVER).start();
     // A peer that does not answer the close keeps the server from ending.
     let mut deaf = Raw::upgraded(server.address(), "/commander").await;
     server.signal(Signal::TERM);
     assert_eq!(deaf.close_frame().await.0, 1001);
-    let connected = tokio::net::TcpStream::connect(server.address()).await;
-    if let Ok(late) = connected {
-        late.writable().await.expect("the connection can be asked");
-        let mut late = Raw::from(late);
-        late.write(&Raw::upgrade_request("/commander")).await;
-        let said = late.rest().await;
-        assert!(
-            !said.starts_with(b"HTTP/1.1 101"),
-            "{}",
-            String::from_utf8_lossy(&said)
-        );
-    }
+    // Accepting ends beside the closing of the sockets, so that who comes in between may still be let in.
+    eventually("nobody to be let in any more", async || {
+        let late = Connect::to(server.url("/commander")).if_it_listens().await;
+        late.is_none().then_some(())
+    })
+    .await;
     deaf.send(frame(Opcode::Close, &1001_u16.to_be_bytes()))
         .await;
     drop(deaf);
@@ -136,54 +130,37 @@ async fn v1_the_grace_time_ends_the_wait_for_a_peer() {
     // Not all was done, which is no success.
     assert_eq!(server.wait_exit(PATIENCE).code(), Some(1));
     let taken = begun.elapsed();
-    assert!(
-        (Duration::from_millis(700)..Duration::from_secs(5)).contains(&taken),
-        "{taken:?}"
-    );
+    assert!(taken >= Duration::from_millis(700), "{taken:?}");
 }
 
 #[tokio::test]
 async fn v1_a_second_signal_ends_it_at_once() {
-    let mut server = Server::with(&["commander"])
-        .config("[timeouts]\nclose-ms = 60000\ngrace-ms = 60000")
-        .start();
+    let mut server = Server::with(&["commander"]).config(FOREVER).start();
     let mut deaf = Raw::upgraded(server.address(), "/commander").await;
     server.signal(Signal::TERM);
     assert_eq!(deaf.close_frame().await.0, 1001);
     server.signal(Signal::INT);
-    server.wait_exit(Duration::from_secs(3));
+    server.wait_exit(PATIENCE);
 }
 
 #[tokio::test]
 async fn v1_it_ends_with_nobody_connected() {
-    let mut server = Server::with(&["commander"]).start();
-    let begun = Instant::now();
+    let mut server = Server::with(&["commander"]).config(FOREVER).start();
     server.signal(Signal::TERM);
     assert_eq!(server.wait_exit(PATIENCE).code(), Some(0));
-    assert!(
-        begun.elapsed() < Duration::from_secs(3),
-        "it waited for nothing: {:?}",
-        begun.elapsed()
-    );
 }
 
 #[tokio::test]
 async fn v1_a_connection_that_asks_for_nothing_does_not_hold_it() {
     let mut server = Server::with(&["commander"])
-        .config("[timeouts]\nhandshake-ms = 60000")
+        .config(&format!("{FOREVER}handshake-ms = 60000"))
         .start();
     let silent = Raw::connect(server.address()).await;
     let mut asked = Raw::connect(server.address()).await;
     asked.write(&Raw::request("GET", "/nowhere", &[])).await;
     assert_eq!(asked.response().await.status, 404);
-    let begun = Instant::now();
     server.signal(Signal::TERM);
     assert_eq!(server.wait_exit(PATIENCE).code(), Some(0));
-    assert!(
-        begun.elapsed() < Duration::from_secs(3),
-        "{:?}",
-        begun.elapsed()
-    );
     drop(silent);
 }
 
@@ -313,9 +290,11 @@ async fn p6_what_is_not_compiled_in_time_is_served_when_it_is() {
 
 #[tokio::test]
 async fn v1_a_signal_ends_a_server_that_is_still_compiling() {
+    // More than it compiles before the signal reaches it.
+    const MANY: usize = 100;
     let folder = tempfile::tempdir().expect("a temporary folder");
     fs::create_dir(folder.path().join("plugins")).expect("it can be made");
-    for number in 0..20 {
+    for number in 0..MANY {
         let plugin = Mould::namespace(&format!("/{number}")).bytes();
         let file = folder.path().join(format!("plugins/{number}.wasm"));
         fs::write(file, plugin).expect("it can be written");
@@ -328,7 +307,7 @@ async fn v1_a_signal_ends_a_server_that_is_still_compiling() {
     server.signal(Signal::TERM);
     assert_eq!(server.wait_exit(PATIENCE).code(), Some(0));
     let loaded = server.stderr.with("plugin loaded").len();
-    assert!(loaded < 20, "it has compiled all of them first");
+    assert!(loaded < MANY, "it has compiled all of them first");
     assert_eq!(server.stdout.text(), "");
 }
 

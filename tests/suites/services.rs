@@ -46,11 +46,14 @@ async fn s2_schedules_run_again_and_again_in_one_instance() {
         let grown = |key: &str| tick[key].as_u64().unwrap() - first[key].as_u64().unwrap();
         assert_eq!((grown("number"), grown("runs")), (more, more));
     }
-    let second = next(&mut observer, "second").await;
-    let at = second["at"].as_str().expect("a time");
-    // It runs when the second begins, as far as the machine lets it.
-    let millis: u32 = at[20..23].parse().expect("three digits");
-    assert!(millis < 900, "{at}");
+    // It runs when the second begins, as far as the machine lets it: not always, but now and then.
+    let mut begun_at: Vec<u32> = Vec::new();
+    while !begun_at.iter().any(|millis| *millis < 200) {
+        assert!(begun_at.len() < 5, "{begun_at:?} ms behind the second");
+        let second = next(&mut observer, "second").await;
+        let at = second["at"].as_str().expect("a time");
+        begun_at.push(at[20..23].parse().expect("three digits"));
+    }
 }
 
 #[tokio::test]
@@ -133,8 +136,10 @@ async fn s2_a_service_that_does_not_start_has_no_schedules_and_all_else_is_serve
 async fn s2_v1_on_stop_runs_when_the_server_stops_and_the_process_ends_well() {
     let store = tempfile::tempdir().expect("a temporary folder");
     let folder = store.path().to_str().expect("it is UTF-8");
+    // The client does not answer the close frame, as its thread waits for the end of the server.
     let mut server = Server::with(&["worker", "commander"])
         .env("TULPAR_STORE", folder)
+        .env("TULPAR_TIMEOUTS_CLOSE_MS", "500")
         .start();
     let client = observer(&server, "/commander").await;
     server.signal(Signal::TERM);
@@ -161,8 +166,9 @@ async fn s2_v1_a_stop_while_services_start_stops_them_in_order() {
 
 #[tokio::test]
 async fn s2_v1_a_client_that_does_not_leave_keeps_no_service_from_stopping() {
+    // A quarter of the time is for on-stop, which has to begin in it also on a machine that is held up.
     let mut server = Server::with(&["worker", "unruly"])
-        .config("[timeouts]\ngrace-ms = 2000")
+        .config("[limits]\nrequest-deadline-ms = 60000\n[timeouts]\ngrace-ms = 8000")
         .start();
     let mut raw = Raw::connect(server.address()).await;
     raw.write(&Request::get("/unruly/sleep").bytes()).await;
@@ -258,14 +264,20 @@ async fn p4_two_services_of_one_name_are_one_too_many() {
 
 #[tokio::test]
 async fn s2_a_run_that_takes_too_long_is_cut_off_and_the_next_one_comes() {
-    let server =
-        worker("[limits]\njob-deadline-ms = 500\n[plugin.worker]\nconfig = { tick = 'slow 5000' }");
+    // The same deadline is on-start's, which waits for the disk.
+    let server = worker(
+        "[limits]\ndeadline-ms = 2000\njob-deadline-ms = 4000\ncompute-ms = 60000\n\
+         [plugin.worker]\nconfig = { tick = 'slow 60000' }",
+    );
+    let mut observer = observer(&server, "/commander").await;
+    let mut number = 0;
+    while number < 2 {
+        let tick = next(&mut observer, "tick").await;
+        assert_eq!(tick["runs"], 1);
+        number = tick["number"].as_u64().expect("a number");
+    }
     server.log_line(&[
         "service Worker: tick: ",
-        "longer than 500 ms (limits.job-deadline-ms)",
+        "longer than 4000 ms (limits.job-deadline-ms)",
     ]);
-    let mut observer = observer(&server, "/commander").await;
-    for _ in 0..2 {
-        assert_eq!(next(&mut observer, "tick").await["runs"], 1);
-    }
 }

@@ -1,7 +1,6 @@
 //! What a collector gets by OTLP: traces of requests and events, and the log.
 
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
@@ -11,7 +10,7 @@ use opentelemetry_proto::tonic::trace::v1::Span;
 use prost::Message;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tulpar_tests::{Connect, Server, Signal, connect, eventually, json};
+use tulpar_tests::{Connect, PATIENCE, Server, Signal, connect, eventually, json};
 
 /// A collector that keeps what it gets.
 #[derive(Clone, Default)]
@@ -109,6 +108,15 @@ impl Collector {
         let spans = self.spans.lock().unwrap();
         spans.iter().find(|span| span.name == name).cloned()
     }
+
+    /// Waits for such a line of the log.
+    async fn line(&self, what: &str, is_it: impl Fn(&String) -> bool) {
+        eventually(what, async || {
+            let lines = self.lines.lock().unwrap();
+            lines.iter().any(&is_it).then_some(())
+        })
+        .await;
+    }
 }
 
 fn server(plugins: &[&str], endpoint: &str, more: &str) -> Server {
@@ -161,10 +169,10 @@ async fn a_request_and_its_middlewares_are_one_trace_and_an_event_is_another() {
     assert_eq!(collector.services.lock().unwrap()[0], "tulpar");
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn clients_do_not_say_what_is_traced() {
     let (collector, endpoint) = Collector::start().await;
-    let server = server(&["commander"], &endpoint, "trace-one-in = 1000000000");
+    let mut server = server(&["commander"], &endpoint, "trace-one-in = 1000000000");
     let mut client = Connect::to(server.url("/commander"))
         .header(
             "traceparent",
@@ -175,14 +183,12 @@ async fn clients_do_not_say_what_is_traced() {
     client
         .ask(json!({ "do": "log", "level": "info", "text": "it came so far" }))
         .await;
-    eventually("the line", async || {
-        let lines = collector.lines.lock().unwrap();
-        lines
-            .iter()
-            .any(|line| line.contains("it came so far"))
-            .then_some(())
-    })
-    .await;
+    let is_it = |line: &String| line.contains("it came so far");
+    collector.line("the plugin's line", is_it).await;
+    // Spans may come behind the lines, but not behind the end.
+    server.signal(Signal::TERM);
+    assert_eq!(client.expect_close().await.0, 1001);
+    assert!(server.wait_exit(PATIENCE).success());
     assert_eq!(collector.span("request"), None);
 }
 
@@ -194,10 +200,12 @@ async fn what_is_left_is_sent_at_the_end() {
     let mut client = connect(server.url("/commander")).await;
     client.ask(json!({ "do": "rooms" })).await;
     server.signal(Signal::TERM);
-    assert!(server.wait_exit(Duration::from_secs(10)).success());
-    assert!(collector.span("on-message").is_some());
-    let lines = collector.lines.lock().unwrap();
-    assert!(lines.iter().any(|line| line == "stopping"), "{lines:?}");
+    assert_eq!(client.expect_close().await.0, 1001);
+    assert!(server.wait_exit(PATIENCE).success());
+    // What was sent may still have to be read here.
+    eventually("the span", async || collector.span("on-message")).await;
+    let is_it = |line: &String| line == "stopping";
+    collector.line("the last line", is_it).await;
 }
 
 #[tokio::test]

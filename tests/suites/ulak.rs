@@ -308,7 +308,9 @@ async fn u1_a_namespace_reaches_another() {
 
 #[tokio::test]
 async fn u1_a_socket_that_is_closing_does_not_take_a_message() {
-    let server = server();
+    let server = Server::with(&["commander", "desk", "attach"])
+        .config("[timeouts]\nclose-ms = 60000")
+        .start();
     let (mut closing, id) = member(&server, "/commander").await;
     let (mut other, _) = member(&server, "/commander").await;
     // It stays until its client answers the close frame, which this one has not read.

@@ -1,12 +1,12 @@
 //! What V2 says of HTTP controllers that trap, hang, answer garbage or too much, and of their clients.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tulpar_tests::{
     Raw, Request, Server, ask, chunk, connect, eventually, expect_echo, expect_error, expect_text,
-    get,
+    get, while_a_neighbour_chats,
 };
 
 const GREETING: &str = "Hello from elsewhere!\n";
@@ -53,7 +53,7 @@ async fn v2_a_failure_before_the_response_is_answered_by_the_host() {
         ("/sleep", LATE, "limits.request-deadline-ms"),
     ] {
         // A server for each, so that each has its own line in the log.
-        let server = server("compute-ms = 200\nrequest-deadline-ms = 600");
+        let server = server("compute-ms = 200\nrequest-deadline-ms = 4000");
         let mut neighbour = connect(server.url("/echo")).await;
         let response = ask(&server, &format!("/unruly{path}")).await;
         expect_error(&response, status, reason);
@@ -92,36 +92,38 @@ async fn v2_a_failure_in_the_body_breaks_the_connection_off() {
 #[tokio::test]
 async fn v2_a_client_that_stalls_is_cut_off_in_time_and_none_of_the_controllers_failures() {
     const HELD_UP: &str = "the client held it up";
-    let limits =
-        "request-deadline-ms = 400\nresponse-body-bytes = 1073741824\nquarantine-failures = 1";
+    let limits = "request-deadline-ms = 3500\nresponse-body-bytes = 1073741824\n\
+                  quarantine-failures = 1\n[timeouts]\nquarantine-ms = 60000";
     let server = Server::with(&["unruly"])
         .config(&format!("[limits]\n{limits}"))
         .start();
     // It does not send what it has promised.
-    let mut raw = Raw::connect(server.address()).await;
+    let mut silent = Raw::connect(server.address()).await;
     let length = [("Content-Length", "100")];
-    raw.write(&Raw::request("POST", "/unruly/count-body", &length))
+    silent
+        .write(&Raw::request("POST", "/unruly/count-body", &length))
         .await;
-    expect_error(&raw.response().await, 408, "Request Timeout");
+    // It does not read.
+    let mut deaf = Raw::connect(server.address()).await;
+    deaf.write(&Request::get("/unruly/stream-for-ever").bytes())
+        .await;
+    expect_error(&silent.response().await, 408, "Request Timeout");
     server.log_line(&[
         "DEBUG",
         "unruly.wasm",
         HELD_UP,
         "limits.request-deadline-ms",
     ]);
-    // It does not read.
-    let mut raw = Raw::connect(server.address()).await;
-    raw.write(&Request::get("/unruly/stream-for-ever").bytes())
-        .await;
     eventually("the controller to be over", async || {
         (server.stderr.with(HELD_UP).len() == 2).then_some(())
     })
     .await;
-    let broken = raw.outcome("GET").await.expect_err("it never ends");
+    let broken = deaf.outcome("GET").await.expect_err("it never ends");
     assert_eq!(broken.begun().status, 200);
 
     assert!(takes_a_request(&server).await, "it is in quarantine");
-    let warnings = server.stderr.with("WARN");
+    let mut warnings = server.stderr.with("WARN");
+    warnings.retain(|line| line.contains("unruly.wasm"));
     assert!(warnings.is_empty(), "{warnings:?}");
     // What it does by itself is its own.
     let response = ask(&server, "/unruly/sleep").await;
@@ -131,12 +133,14 @@ async fn v2_a_client_that_stalls_is_cut_off_in_time_and_none_of_the_controllers_
 
 #[tokio::test]
 async fn c8_a_connection_that_a_controller_has_answered_on_has_its_time_until_the_next_request() {
-    let server = server("request-deadline-ms = 300");
+    let server = server("request-deadline-ms = 3500\n[timeouts]\nhandshake-ms = 60000");
     let mut raw = Raw::connect(server.address()).await;
-    for _ in 0..3 {
-        let response = Request::get("/unruly/state").send_on(&mut raw).await;
-        expect_text(&response, 200, "1");
-        tokio::time::sleep(Duration::from_millis(600)).await;
+    let request = Request::get("/unruly/state");
+    expect_text(&request.send_on(&mut raw).await, 200, "1");
+    // Longer than the request might have taken.
+    tokio::time::sleep(Duration::from_millis(3800)).await;
+    for _ in 0..2 {
+        expect_text(&request.send_on(&mut raw).await, 200, "1");
     }
 }
 
@@ -152,30 +156,21 @@ async fn v2_no_more_is_printed_at_once_than_there_is_room_for() {
 
 #[tokio::test]
 async fn v2_controllers_that_loop_side_by_side_leave_room_for_others() {
-    const SOON: Duration = Duration::from_secs(2);
-    let server = server("compute-ms = 500\nrequest-deadline-ms = 60000");
-    let mut neighbour = connect(server.url("/echo")).await;
-    let mut loops = Vec::new();
-    // More of them than there are threads.
-    for _ in 0..8 {
-        let mut raw = Raw::connect(server.address()).await;
-        raw.write(&Request::get("/unruly/loop").bytes()).await;
-        loops.push(raw);
-    }
-    for _ in 0..5 {
-        let begun = Instant::now();
-        neighbour.send("anybody?").await;
-        assert_eq!(neighbour.recv_text().await, "anybody?");
-        assert!(
-            begun.elapsed() < SOON,
-            "the neighbour waited {:?}",
-            begun.elapsed()
-        );
-    }
-    for raw in &mut loops {
-        let response = raw.outcome("GET").await.expect("it is whole");
-        expect_error(&response, 504, "Gateway Timeout");
-    }
+    let server = server("compute-ms = 250\nrequest-deadline-ms = 60000");
+    while_a_neighbour_chats(&server, async || {
+        let mut loops = Vec::new();
+        // More of them than there are threads.
+        for _ in 0..8 {
+            let mut raw = Raw::connect(server.address()).await;
+            raw.write(&Request::get("/unruly/loop").bytes()).await;
+            loops.push(raw);
+        }
+        for raw in &mut loops {
+            let response = raw.outcome("GET").await.expect("it is whole");
+            expect_error(&response, 504, "Gateway Timeout");
+        }
+    })
+    .await;
     assert!(takes_a_request(&server).await);
 }
 
@@ -264,16 +259,19 @@ async fn v2_all_controllers_together_leave_half_of_the_instances() {
 
 #[tokio::test]
 async fn v2_a_client_that_leaves_costs_nobody() {
-    for (method, path, hears_of_it) in [
-        ("POST", "/count-body", true),
-        ("POST", "/echo", true),
-        ("GET", "/stream-for-ever", true),
+    // Longer than is waited for the end of a request, which has to hear that the client has left.
+    const LONG: u32 = 60_000;
+    for (method, path, deadline_ms) in [
+        ("POST", "/count-body", LONG),
+        ("POST", "/echo", LONG),
+        ("GET", "/stream-for-ever", LONG),
         // It waits for nothing that the client could end.
-        ("GET", "/sleep", false),
+        ("GET", "/sleep", 4000),
     ] {
-        let server = server(
-            "requests = 1\nrequest-deadline-ms = 3000\ncompute-ms = 60000\nresponse-body-bytes = 1073741824",
-        );
+        let server = server(&format!(
+            "requests = 1\nrequest-deadline-ms = {deadline_ms}\ncompute-ms = 60000\n\
+             response-body-bytes = 1099511627776"
+        ));
         let length = [("Content-Length", "100")];
         let headers = if method == "POST" { &length[..] } else { &[] };
         let mut raw = Raw::connect(server.address()).await;
@@ -285,10 +283,6 @@ async fn v2_a_client_that_leaves_costs_nobody() {
             takes_a_request(&server).await.then_some(())
         })
         .await;
-        if hears_of_it {
-            let late = server.stderr.with("limits.request-deadline-ms");
-            assert!(late.is_empty(), "it went on in vain: {late:?}");
-        }
     }
 }
 
@@ -366,7 +360,12 @@ async fn v2_a_request_goes_only_where_the_operator_allows() {
         .await
         .expect("a port is free");
     let granted = peer.local_addr().expect("it is bound");
-    let grants = format!("[plugin.unruly]\nhosts = [\"{granted}\"]");
+    // Nobody listens there, nor can anybody else.
+    let deaf = TcpSocket::new_v4().expect("there are sockets");
+    deaf.bind(([127, 0, 0, 1], 0).into())
+        .expect("a port is free");
+    let refusing = deaf.local_addr().expect("it is bound");
+    let grants = format!("[plugin.unruly]\nhosts = [\"{granted}\", \"{refusing}\"]");
     let server = Server::with(&["unruly"]).config(&grants).start();
     let served = tokio::spawn(async move {
         let (mut stream, _) = peer.accept().await.expect("somebody comes");
@@ -376,7 +375,7 @@ async fn v2_a_request_goes_only_where_the_operator_allows() {
         }
         let response = b"HTTP/1.1 203 Odd\r\nContent-Length: 5\r\n\r\nhello";
         stream.write_all(response).await.expect("it is taken");
-        (String::from_utf8(head).expect("it is text"), peer)
+        String::from_utf8(head).expect("it is text")
     });
     let out = |url: String| format!("/unruly/out?url={url}");
     for elsewhere in [
@@ -403,10 +402,9 @@ async fn v2_a_request_goes_only_where_the_operator_allows() {
 
     let response = ask(&server, &out(format!("http://{granted}/a?b=c"))).await;
     expect_text(&response, 200, r#"{"status":203,"body":"hello"}"#);
-    let (head, peer) = served.await.expect("the peer has served");
+    let head = served.await.expect("the peer has served");
     assert!(head.starts_with("GET /a?b=c HTTP/1.1\r\n"), "{head}");
-    drop(peer);
-    let response = ask(&server, &out(format!("http://{granted}/"))).await;
+    let response = ask(&server, &out(format!("http://{refusing}/"))).await;
     expect_text(&response, 502, "ErrorCode::ConnectionRefused");
     assert_eq!(get(server.address(), "/nowhere").await.status, 404);
 }

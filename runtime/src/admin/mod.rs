@@ -149,8 +149,8 @@ impl Admin {
         self.stopping.store(true, Ordering::Relaxed);
     }
 
-    /// Whether who distributes connections should send any here: once the services have started, and until the server is to stop. Not while it closes its clients
-    /// because it is cut off from the other nodes.
+    /// Whether who distributes connections should send any here: once the services have started, and until the server is to
+    /// stop. Not while it closes its clients because it is cut off from the other nodes.
     #[must_use]
     pub fn is_ready(&self) -> bool {
         let closes = self.config.load().backplane.cut_off == CutOff::Close;
@@ -213,9 +213,8 @@ impl Admin {
             let namespace = it.namespace.as_ref();
             namespace.is_some_and(|it| it.sockets.path() == path)
         };
-        let why = || format!("there is no namespace {path:?}");
         let found = loaded.find(is_it).cloned();
-        found.ok_or_else(|| (StatusCode::NOT_FOUND, why()))
+        found.ok_or_else(|| no_namespace(path))
     }
 
     /// The sockets of the namespace of that path.
@@ -225,11 +224,13 @@ impl Admin {
     fn sockets_of(&self, path: &str) -> Result<Arc<hub::Namespace>, Refused> {
         let loaded = self.loaded_at(path)?;
         let namespace = loaded.namespace.as_ref().map(|it| it.sockets.clone());
-        namespace.ok_or_else(|| {
-            (
-                StatusCode::NOT_FOUND,
-                format!("there is no namespace {path:?}"),
-            )
-        })
+        namespace.ok_or_else(|| no_namespace(path))
     }
+}
+
+fn no_namespace(path: &str) -> Refused {
+    (
+        StatusCode::NOT_FOUND,
+        format!("there is no namespace {path:?}"),
+    )
 }

@@ -41,10 +41,13 @@ mod tests {
 
     /// How long the next one has to wait after so many, none of which has waited.
     fn wait_after(per_second: u32, messages: u32) -> Duration {
+        let now = Instant::now();
         let pace = Pace::new(per_second);
-        (0..messages).for_each(|_| pace.count());
-        let rate = pace.0.as_ref();
-        rate.map_or(Duration::ZERO, |rate| rate.wait(Instant::now()))
+        let Some(rate) = &pace.0 else {
+            return Duration::ZERO;
+        };
+        (0..messages).for_each(|_| rate.charge(now, 1));
+        rate.wait(now)
     }
 
     #[test]

@@ -118,22 +118,33 @@ impl Cache {
         let mut entries = Vec::new();
         for entry in fs::read_dir(folder)? {
             let entry = entry?;
-            let metadata = entry.metadata()?;
+            // Other servers may use the same folder, and delete or rename what is theirs.
+            let Some(metadata) = unless_gone(entry.metadata())? else {
+                continue;
+            };
             if entry.path() != stored {
                 entries.push((metadata.modified()?, metadata.len(), entry.path()));
             }
         }
         entries.sort();
-        let mut total =
-            fs::metadata(stored)?.len() + entries.iter().map(|(_, len, _)| len).sum::<u64>();
+        let stored = unless_gone(fs::metadata(stored))?.map_or(0, |it| it.len());
+        let mut total = stored + entries.iter().map(|(_, len, _)| len).sum::<u64>();
         for (_, len, path) in entries {
             if total <= self.max_bytes {
                 break;
             }
-            fs::remove_file(path)?;
+            unless_gone(fs::remove_file(path))?;
             total -= len;
         }
         Ok(())
+    }
+}
+
+/// None when somebody else has moved or deleted the file meanwhile.
+fn unless_gone<T>(outcome: io::Result<T>) -> io::Result<Option<T>> {
+    match outcome {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        outcome => outcome.map(Some),
     }
 }
 

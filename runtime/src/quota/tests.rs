@@ -51,19 +51,18 @@ fn what_is_coming_in_is_bounded_for_a_tenant_and_for_the_whole_server() {
 #[test]
 fn what_a_second_allows_is_shared_by_the_tenants_plugins() {
     let messages = Quotas {
-        messages_per_second: Some(20),
+        messages_per_second: Some(1),
         ..Quotas::default()
     };
     let tenants = Tenants::new(1, u64::MAX);
     let account = || tenants.account(Some("acme"), &messages, &Quotas::default());
     let (one, two) = (account(), account());
     assert!(one.spend_one(Spent::Messages).is_ok());
-    assert!(two.spend_one(Spent::Messages).is_ok());
-    let wait = one.spend_one(Spent::Messages).unwrap_err();
-    assert!(wait <= Duration::from_millis(50), "{wait:?}");
+    let wait = two.spend_one(Spent::Messages).unwrap_err();
+    assert!(wait <= Duration::from_secs(1), "{wait:?}");
     two.charge(Spent::Messages, 100);
     let wait = one.exhausted(Spent::Messages).unwrap();
-    assert!(wait > Duration::from_secs(4), "{wait:?}");
+    assert!(wait > Duration::from_secs(50), "{wait:?}");
     assert_eq!(one.exhausted(Spent::Deliveries), None);
     let unbounded = Account::unbounded();
     for _ in 0..1000 {
@@ -95,9 +94,14 @@ async fn who_waits_is_let_in_in_order_and_woken_once() {
             polls
         })
     });
+    let mut woken = 0;
     for waiting in waiting.collect::<Vec<_>>() {
-        assert_eq!(waiting.await.unwrap(), 2);
+        let polls = waiting.await.unwrap();
+        // The first ones need not wait when this thread was held back.
+        assert!(polls <= 2, "{polls}");
+        woken += polls - 1;
     }
+    assert!(woken > 0);
     assert!(in_order.lock().unwrap().iter().copied().eq(0..MANY));
     assert!(
         account
@@ -113,11 +117,11 @@ async fn who_leaves_the_line_is_not_counted() {
         ..Quotas::default()
     };
     let account = Tenants::new(1, u64::MAX).account(Some("acme"), &messages(1000), &messages(1));
-    assert!(account.spend_one(Spent::Messages).is_ok());
+    account.charge(Spent::Messages, 100);
     for _ in 0..1000 {
         let mut cx = Context::from_waker(Waker::noop());
         let waiting = pin!(account.wait_for_one(Spent::Messages));
         assert!(waiting.poll(&mut cx).is_pending());
     }
-    assert!(account.exhausted(Spent::Messages).unwrap() <= Duration::from_secs(1));
+    assert!(account.exhausted(Spent::Messages).unwrap() <= Duration::from_secs(100));
 }

@@ -11,7 +11,7 @@ use tulpar_tests::{Client, CloseFrame, Connect, Message, Response, Server, withi
 const OUTCOME: &str = "outcome: ";
 
 /// How long a call that never ends may take until it is stopped, on a machine that does other things beside.
-const LATE: Duration = Duration::from_secs(5);
+const LATE: Duration = Duration::from_secs(9);
 
 /// The tenants of the attacker. What one of them loses to a quarantine the others go on with.
 pub const TENANTS: [&str; 4] = ["evil1", "evil2", "evil3", "evil4"];

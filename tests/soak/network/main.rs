@@ -73,6 +73,8 @@ async fn soak(wanted: &Wanted) -> bool {
     let server = Server::with(&["commander"])
         .config(&(tls.unwrap_or_default() + &compression))
         .env("TULPAR_LOG", "warn")
+        // As it is by default.
+        .env("TULPAR_TIMEOUTS_PING_MS", "30000")
         .start();
     let way = Way {
         address: server.address(),

@@ -3,7 +3,6 @@
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::num::NonZeroU64;
-use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
@@ -12,8 +11,10 @@ use rustix::thread::set_current_timer_slack;
 use super::{Fleet, Report, Tally, Traffic, Window, drive};
 use crate::message::Messages;
 
-/// A member is in the room a moment after its handshake, and the other nodes know of it.
-const SETTLE: Duration = Duration::from_millis(300);
+/// How often the publishers say something until each member hears all of them.
+const AGAIN: Duration = Duration::from_millis(100);
+/// How long that may take.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A load of publishes.
 #[derive(Debug, Clone)]
@@ -62,7 +63,7 @@ pub fn broadcast(
     let mut fleet = Fleet::new()?;
     let paths = std::slice::from_ref(&broadcast.path);
     fleet.open(addresses, paths, members, &broadcast.first)?;
-    thread::sleep(SETTLE);
+    gather(&mut fleet, broadcast)?;
     let mut traffic = Publishes {
         messages: Messages::new(broadcast.size)?,
         pace: broadcast.pace,
@@ -86,6 +87,97 @@ pub fn broadcast(
             set_current_timer_slack(None)?;
             report
         }
+    }
+}
+
+/// Waits until each member hears all publishers: it is in the room a moment after its handshake, and other nodes know of
+/// that another moment later.
+fn gather(fleet: &mut Fleet, broadcast: &Broadcast) -> Result<()> {
+    let mut gathering = Gathering {
+        messages: Messages::new(broadcast.size)?,
+        publishers: broadcast.publishers,
+        heard: vec![None; broadcast.members * broadcast.publishers],
+        said: 0,
+        said_at: None,
+        tally: Tally::new(1)?,
+    };
+    let started = Instant::now();
+    gathering.start(fleet)?;
+    while gathering.in_flight() > 0 {
+        fleet.turn(&mut gathering)?;
+        ensure!(
+            started.elapsed() < PATIENCE,
+            "the members do not hear each other within {PATIENCE:?}"
+        );
+    }
+    Ok(())
+}
+
+/// Each publisher says something again and again, until every member has heard all of them. What was said until then is on
+/// its way to everybody, and waited for: nothing of it is left when the load begins.
+struct Gathering {
+    messages: Messages,
+    publishers: usize,
+    /// For each member, the last that it has heard of each publisher.
+    heard: Vec<Option<u64>>,
+    /// How often each has said something.
+    said: u64,
+    said_at: Option<Instant>,
+    /// Nothing is counted.
+    tally: Tally,
+}
+
+impl Traffic for Gathering {
+    fn start(&mut self, fleet: &mut Fleet) -> Result<()> {
+        self.turned(fleet)
+    }
+
+    fn message(&mut self, client: usize, payload: &[u8], _now: Instant) -> Result<()> {
+        let number = self.messages.read(payload)?;
+        let publishers = self.publishers as u64;
+        let (turn, publisher) = (number / publishers, (number % publishers) as usize);
+        let heard = &mut self.heard[client * self.publishers + publisher];
+        // Who hears somebody once misses nothing any more.
+        ensure!(
+            turn < self.said && heard.is_none_or(|last| turn == last + 1),
+            "message {turn} of publisher {publisher} came behind {heard:?}"
+        );
+        *heard = Some(turn);
+        Ok(())
+    }
+
+    fn answer(&mut self, _client: usize, _now: Instant, _out: &mut Vec<u8>) {}
+
+    fn turned(&mut self, fleet: &mut Fleet) -> Result<()> {
+        let is_early = self.said_at.is_some_and(|at| at.elapsed() < AGAIN);
+        if is_early || self.heard.iter().all(Option::is_some) {
+            return Ok(());
+        }
+        let mut out = Vec::new();
+        for publisher in 0..self.publishers {
+            let number = self.said * self.publishers as u64 + publisher as u64;
+            self.messages.write(number, &mut out);
+            fleet.send(publisher, &out)?;
+            out.clear();
+        }
+        self.said += 1;
+        self.said_at = Some(Instant::now());
+        Ok(())
+    }
+
+    fn due(&self) -> Option<Duration> {
+        None
+    }
+
+    fn stop(&mut self) {}
+
+    fn in_flight(&self) -> u64 {
+        let last = self.said.checked_sub(1);
+        self.heard.iter().filter(|heard| **heard != last).count() as u64
+    }
+
+    fn tally(&mut self) -> &mut Tally {
+        &mut self.tally
     }
 }
 

@@ -23,7 +23,7 @@ use crate::hub::{Namespace, Place};
 /// How often it is asked at most whether what was subscribed to comes.
 const ROUND_TRIPS: usize = 3;
 /// How long a broker may take from knowing for whom a message is to sending it.
-const LINGER: Duration = Duration::from_millis(100);
+const LINGER: Duration = Duration::from_millis(250);
 
 /// The subscriptions for a namespace.
 pub(super) struct Subscriptions {
