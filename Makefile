@@ -1,7 +1,8 @@
 # Tulpar. `make help` lists what there is.
 
 CARGO ?= cargo
-PLUGINS := $(notdir $(patsubst %/Cargo.toml,%,$(wildcard plugins/*/Cargo.toml)))
+# The members of the workspace: what else lies there, a crate that `tulpar new` has made perhaps, is one of its own.
+PLUGINS := $(shell sed -n 's|^  "plugins/\(.*\)",$$|\1|p' Cargo.toml)
 # The host's crates are always selected by --workspace: a part of them has other features of what all depend on, with
 # which Wasmtime would be compiled once more.
 

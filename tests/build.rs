@@ -11,7 +11,7 @@ const TARGET: &str = "wasm32-wasip2";
 fn main() {
     let tests = PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").expect("cargo sets it"));
     let workspace = tests.parent().expect("tests/ lies in the workspace");
-    let plugins = plugin_crates(&workspace.join("plugins"));
+    let plugins = plugin_crates(workspace);
 
     for path in [
         "wit",
@@ -79,10 +79,15 @@ fn main() {
     );
 }
 
-/// The folders below plugins/ that hold a crate, each with its package's name.
-fn plugin_crates(plugins: &Path) -> Vec<(PathBuf, String)> {
-    let entries = fs::read_dir(plugins).into_iter().flatten().flatten();
+/// The crates of the workspace below plugins/, each with its package's name.
+fn plugin_crates(workspace: &Path) -> Vec<(PathBuf, String)> {
+    let members = fs::read_to_string(workspace.join("Cargo.toml")).unwrap_or_default();
+    let entries = fs::read_dir(workspace.join("plugins"));
     let mut crates: Vec<_> = entries
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter(|entry| members.contains(&format!("\"plugins/{}\"", entry.file_name().display())))
         .filter_map(|entry| {
             let manifest = fs::read_to_string(entry.path().join("Cargo.toml")).ok()?;
             Some((entry.path(), package_name(&manifest)?))

@@ -138,8 +138,8 @@ impl Request {
         self
     }
 
-    /// How long each may take: to connect, the wait for the answer's head, and between two parts of its body. The
-    /// server's own limits when it is not said.
+    /// How long each may take: to find the host, connect and agree on TLS, the wait for the answer's head, and the wait
+    /// for each part of its body. The server's own limits when it is not said.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = Some(timeout);
         self

@@ -52,7 +52,8 @@ pub trait Namespace {
     ///
     /// It is for handlers that send more than the peer takes at once, and go on here where they had to stop: when
     /// [`Socket::send`] returned [`Backpressure`](crate::SocketError::Backpressure), or when
-    /// [`Socket::buffered_amount`] had grown over half.
+    /// [`Socket::buffered_amount`] had grown over half. Where to stop goes with `limits.outbox-bytes`: at less than half of
+    /// it this is not called, and more than all of it is not taken.
     ///
     /// It is exported only when the impl writes it, as [`on_reload`](Self::on_reload).
     ///
@@ -60,7 +61,7 @@ pub trait Namespace {
     /// use tulpar::prelude::*;
     ///
     /// const CHUNK: usize = 64 * 1024;
-    /// /// More than half of what may wait, so that `on_drain` comes.
+    /// /// Over half of `limits.outbox-bytes`, so that `on_drain` comes, and a chunk less than all of it: here for 1 MiB.
     /// const ENOUGH: u64 = 600 * 1024;
     ///
     /// /// Sends zeros, as many as the message says.
@@ -144,3 +145,59 @@ pub struct CloseEvent {
     /// The reason that came with the code; empty when there was none.
     pub reason: String,
 }
+
+/// The attributes take a type of any name.
+///
+/// ```
+/// mod namespace {
+///     #[derive(Default)]
+///     struct Handler;
+///
+///     #[tulpar::namespace(path = "/handler")]
+///     impl tulpar::Namespace for Handler {}
+/// }
+///
+/// mod middleware {
+///     use tulpar::prelude::*;
+///
+///     #[derive(Default)]
+///     struct Handler;
+///
+///     #[tulpar::middleware]
+///     impl Middleware for Handler {
+///         fn handle(&mut self, _: &Context) -> Result<Verdict> {
+///             Ok(Verdict::Next)
+///         }
+///     }
+/// }
+///
+/// mod controller {
+///     #[derive(Default)]
+///     struct Handler;
+///
+///     #[tulpar::controller("/handler")]
+///     impl Handler {
+///         #[get]
+///         fn read(&self) -> tulpar::Result<()> {
+///             Ok(())
+///         }
+///     }
+/// }
+///
+/// mod service {
+///     #[derive(Default)]
+///     struct Handler;
+///
+///     #[tulpar::service]
+///     impl Handler {
+///         fn on_start(&mut self) -> tulpar::Result<()> {
+///             Ok(())
+///         }
+///
+///         fn on_stop(&mut self) {}
+///     }
+/// }
+/// # fn main() {}
+/// ```
+#[cfg(doctest)]
+struct Names;

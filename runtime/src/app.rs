@@ -343,7 +343,7 @@ async fn look_after(
                 let _ = done.send(outcome);
             }
         }
-        serving.admin.set_plugins(catalog.list());
+        serving.tell(catalog);
     }
 }
 

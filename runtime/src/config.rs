@@ -277,12 +277,13 @@ impl Config {
     /// Which values do not go together; none when all do. That is asked once everything is said, because the
     /// environment may change either of two.
     fn conflict(&self) -> Option<String> {
-        let tables = [
+        let conflicts = [
+            self.shared_folder(),
             self.tls.conflict(),
             self.admin.conflict(),
             self.backplane.conflict(),
         ];
-        if let Some(conflict) = tables.into_iter().flatten().next() {
+        if let Some(conflict) = conflicts.into_iter().flatten().next() {
             return Some(conflict);
         }
         let Timeouts {
@@ -319,6 +320,26 @@ impl Config {
             })
         })
     }
+
+    /// Which of the folders are one, as far as the paths tell: what is in one of them would be taken for the other's.
+    fn shared_folder(&self) -> Option<String> {
+        let mut named = BTreeMap::new();
+        let folders = [
+            ("plugins", &self.plugins),
+            ("cache", &self.cache),
+            ("store", &self.store),
+            ("state", &self.state),
+        ];
+        folders.into_iter().find_map(|(key, folder)| {
+            // Another spelling of the same, with `./` before it perhaps.
+            let place = std::path::absolute(folder).unwrap_or_else(|_| folder.clone());
+            let other = named.insert(place, key)?;
+            let shown = folder.display();
+            Some(format!(
+                "`{other}` and `{key}` are both {shown}; each needs a folder of its own"
+            ))
+        })
+    }
 }
 
 #[cfg(test)]
@@ -353,6 +374,31 @@ mod tests {
                 )
             );
         }
+    }
+
+    #[test]
+    fn no_folder_is_for_two_things() {
+        for (text, said) in [
+            (
+                "store = '.tulpar/cache'",
+                "`cache` and `store` are both .tulpar/cache",
+            ),
+            (
+                "cache = './a/'\nstate = 'a'",
+                "`cache` and `state` are both a",
+            ),
+            (
+                "plugins = '/a'\nstore = '/a/.'",
+                "`plugins` and `store` are both /a/.",
+            ),
+        ] {
+            let refused = from_text(text).unwrap_err();
+            assert_eq!(
+                refused,
+                format!("configuration: {said}; each needs a folder of its own")
+            );
+        }
+        assert!(from_text("cache = 'a'\nstore = 'a/b'\nstate = '/a'").is_ok());
     }
 
     #[test]

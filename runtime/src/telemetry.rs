@@ -3,6 +3,7 @@
 //!
 //! A span is made with [`span!`]. While nobody collects any, one costs a look at a flag.
 
+mod filter;
 pub mod recent;
 
 use std::io;
@@ -11,6 +12,7 @@ use std::time::Duration;
 use anstream::{AutoStream, ColorChoice};
 use anyhow::{Context, Result};
 use hyper::HeaderMap;
+use opentelemetry::KeyValue;
 use opentelemetry::propagation::TextMapPropagator;
 use opentelemetry::trace::{TraceContextExt, TracerProvider};
 use opentelemetry_appender_tracing::layer::OpenTelemetryTracingBridge;
@@ -20,20 +22,19 @@ use opentelemetry_otlp::{LogExporter, SpanExporter, WithExportConfig, WithHttpCo
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::logs::SdkLoggerProvider;
 use opentelemetry_sdk::propagation::TraceContextPropagator;
+use opentelemetry_sdk::resource::{EnvResourceDetector, TelemetryResourceDetector};
 use opentelemetry_sdk::trace::{Sampler, SdkTracerProvider};
 use tokio::runtime::Handle;
 use tracing::Span;
 use tracing_opentelemetry::OpenTelemetrySpanExt;
+use tracing_subscriber::Layer;
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
-use tracing_subscriber::{EnvFilter, Layer};
 
 use self::recent::RECENT;
-use crate::config;
+use crate::config::{self, ConfigError};
 
-/// The environment variable that says what is logged.
-const FILTER: &str = "TULPAR_LOG";
 /// What spans are told by. At the level TRACE, so that they are made for nobody else.
 pub(crate) const SPANS: &str = "tulpar::span";
 /// How long one delivery to the collector may take, and all of them at the end.
@@ -64,8 +65,10 @@ pub struct Telemetry {
 /// Begins to log: what the environment says, or else what is `usual`. What goes to a collector is sent by the runtime.
 ///
 /// # Errors
-/// The collector's address cannot be used.
+/// The environment says what cannot be understood, or the collector's address cannot be used.
 pub fn start(config: &config::Telemetry, usual: &str, runtime: &Handle) -> Result<Telemetry> {
+    let filter = || filter::of_environment(usual);
+    let (to_text, to_recent) = (filter()?, filter()?);
     let telemetry = Telemetry::new(config, runtime).context("[telemetry]")?;
     let tracer = telemetry.traces.as_ref().map(|it| it.tracer("tulpar"));
     let traces = tracer.map(|tracer| {
@@ -76,30 +79,47 @@ pub fn start(config: &config::Telemetry, usual: &str, runtime: &Handle) -> Resul
             .with_threads(false)
             .with_filter(spans)
     });
-    let logs = telemetry.logs.as_ref().map(|logs| {
-        let mut others = Targets::new().with_default(LevelFilter::TRACE);
-        for exporter in EXPORTERS {
-            others = others.with_target(exporter, LevelFilter::OFF);
-        }
-        let layer = OpenTelemetryTracingBridge::new(logs);
-        layer.with_filter(others).with_filter(filter(usual))
-    });
+    let logs = telemetry
+        .logs
+        .as_ref()
+        .map(|logs| -> Result<_, ConfigError> {
+            let mut others = Targets::new().with_default(LevelFilter::TRACE);
+            for exporter in EXPORTERS {
+                others = others.with_target(exporter, LevelFilter::OFF);
+            }
+            let layer = OpenTelemetryTracingBridge::new(logs);
+            Ok(layer.with_filter(others).with_filter(filter()?))
+        });
     let text = tracing_subscriber::fmt::layer()
         // It would say on the standard error that nobody reads there any more, which cannot end well.
         .log_internal_errors(false)
         .with_writer(io::stderr)
         .with_ansi(AutoStream::choice(&io::stderr()) != ColorChoice::Never);
     tracing_subscriber::registry()
-        .with(text.with_filter(filter(usual)))
-        .with(RECENT.with_filter(filter(usual)))
+        .with(text.with_filter(to_text))
+        .with(RECENT.with_filter(to_recent))
         .with(traces)
-        .with(logs)
+        .with(logs.transpose()?)
         .init();
     Ok(telemetry)
 }
 
-fn filter(usual: &str) -> EnvFilter {
-    EnvFilter::try_from_env(FILTER).unwrap_or_else(|_| EnvFilter::new(usual))
+/// Who the server is. OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES go over that.
+fn resource() -> Resource {
+    let version = KeyValue::new("service.version", env!("CARGO_PKG_VERSION"));
+    // What is added later goes over what was there.
+    let resource = Resource::builder_empty()
+        .with_service_name("tulpar")
+        .with_attribute(version)
+        .with_detectors(&[
+            Box::new(TelemetryResourceDetector),
+            Box::new(EnvResourceDetector::new()),
+        ]);
+    let name = std::env::var("OTEL_SERVICE_NAME").unwrap_or_default();
+    match name.is_empty() {
+        true => resource.build(),
+        false => resource.with_service_name(name).build(),
+    }
 }
 
 impl Telemetry {
@@ -107,16 +127,6 @@ impl Telemetry {
         let client = || OnRuntime {
             client: HyperClient::with_default_connector(PATIENCE, None),
             runtime: runtime.clone(),
-        };
-        // OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES go over these.
-        let resource = || {
-            let name = std::env::var("OTEL_SERVICE_NAME").unwrap_or_else(|_| "tulpar".into());
-            let version =
-                opentelemetry::KeyValue::new("service.version", env!("CARGO_PKG_VERSION"));
-            Resource::builder()
-                .with_service_name(name)
-                .with_attribute(version)
-                .build()
         };
         let traces = config.endpoint.url("/v1/traces").filter(|_| config.traces);
         let traces = traces.map(|url| {

@@ -3,6 +3,7 @@
 use std::fs;
 use std::time::Duration;
 
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tulpar_tests::{Lines, PATIENCE, Running, Signal, connect, get, lock_crate, succeed, tulpar};
 
 /// How long a build may take, which other tests that build may hold up.
@@ -31,6 +32,7 @@ async fn what_is_saved_takes_over_with_the_sockets_open() {
     let save = |what: &str| fs::write(&file, what).expect("the source can be written");
     save(&source);
 
+    let few = few_descriptors();
     let dev = [
         "dev",
         "developed",
@@ -44,6 +46,10 @@ async fn what_is_saved_takes_over_with_the_sockets_open() {
     let (_, address) = line.split_once("://").expect("it says where");
     let address = address.trim().parse().expect("it is an address");
     wait_for(&dev.stdout, &["try it in a browser"]);
+    wait_for(
+        &dev.stderr,
+        &[&format!("the system gives {few} file descriptors")],
+    );
     assert!(get(address, "/").await.text().contains("/developed"));
 
     let mut client = connect(format!("ws://{address}/developed")).await;
@@ -65,6 +71,18 @@ async fn what_is_saved_takes_over_with_the_sockets_open() {
     dev.signal(Signal::INT);
     assert_eq!(client.expect_close().await.0, 1001);
     assert_eq!(dev.wait_exit(PATIENCE).code(), Some(0));
+}
+
+/// Lets what is started from now on have fewer descriptors open than the connections that may come by default. How many.
+fn few_descriptors() -> u64 {
+    let most = getrlimit(Resource::Nofile).maximum;
+    let few = most.map_or(4096, |most| most.min(4096));
+    let limit = Rlimit {
+        current: Some(few),
+        maximum: Some(few),
+    };
+    setrlimit(Resource::Nofile, limit).expect("a limit can be lowered");
+    few
 }
 
 #[test]

@@ -5,10 +5,11 @@ use std::io::Write;
 use std::os::unix::fs::symlink;
 use std::time::{Duration, Instant};
 
+use rustix::process::{Pid, kill_process};
 use tulpar_tests::swap::{ask, be_of, generation, server};
 use tulpar_tests::{
-    Mould, Server, become_served, connect, eventually, expect_echo, expect_not_served, guest, json,
-    scripted,
+    Mould, Server, Signal, become_served, connect, eventually, expect_echo, expect_not_served,
+    guest, json, scripted,
 };
 
 #[tokio::test]
@@ -182,6 +183,81 @@ async fn p6_a_touched_file_is_no_other_one() {
     become_served(&server, "/echo").await;
     assert_eq!(ask(&mut client, "b").await["seen"], 2);
     assert!(server.stderr.with("replaced").is_empty());
+}
+
+/// Has a server compile one generation after the other until one is refused for that: some are compiled before anything
+/// can happen to the compiler. `happen` is done as long as one is compiled. Gives the last generation.
+async fn refuse_compiling(server: &Server, why: &str, happen: impl Fn(&Server)) -> u32 {
+    let mut number = 0;
+    loop {
+        number += 1;
+        let loaded = server.stderr.with("plugin loaded").len();
+        server.drop_in("swap.wasm", &generation(number).bytes());
+        let refused = eventually("it to be compiled or not", async || {
+            if !server.stderr.with(why).is_empty() {
+                return Some(true);
+            }
+            happen(server);
+            (server.stderr.with("plugin loaded").len() > loaded).then_some(false)
+        })
+        .await;
+        if refused {
+            return number;
+        }
+    }
+}
+
+/// Ends the process that compiles for this server, if there is one now.
+fn end_compiler(server: &Server) {
+    let said = |process: &str, file: &str| {
+        let said = fs::read(format!("/proc/{process}/{file}")).unwrap_or_default();
+        String::from_utf8_lossy(&said).into_owned()
+    };
+    let plugins = server.plugins_folder().to_string_lossy();
+    for process in fs::read_dir("/proc").expect("it is there").flatten() {
+        let process = process.file_name().to_string_lossy().into_owned();
+        if !said(&process, "cmdline").contains("compile-component") {
+            continue;
+        }
+        let status = said(&process, "status");
+        let parent = status
+            .lines()
+            .find_map(|line| line.strip_prefix("PPid:"))
+            .unwrap_or_default();
+        if said(parent.trim(), "cmdline").contains(&*plugins) {
+            let process = process.parse().ok().and_then(Pid::from_raw);
+            // It may have ended.
+            let _ = kill_process(process.expect("it is a number"), Signal::KILL);
+        }
+    }
+}
+
+#[tokio::test]
+async fn p5_a_plugin_whose_compiler_was_ended_from_outside_is_compiled_again() {
+    let cache = tempfile::tempdir().expect("a temporary folder");
+    let server = Server::with(&[]).cache(cache.path()).start();
+    let why = "the compiler was ended from outside";
+    let number = refuse_compiling(&server, why, end_compiler).await;
+    // It is tried again by itself, and sooner when the operator asks for it.
+    server.signal(Signal::HUP);
+    become_served(&server, "/swap").await;
+    be_of(&mut connect(server.url("/swap")).await, number).await;
+}
+
+#[tokio::test]
+async fn p5_what_took_too_long_to_compile_is_tried_again_when_the_operator_asks_for_it() {
+    let cache = tempfile::tempdir().expect("a temporary folder");
+    let server = Server::with(&[]).cache(cache.path());
+    let server = server.config("[limits]\ncompile-ms = 1").start();
+    let why = "longer than 1 ms to compile";
+    refuse_compiling(&server, why, |_| {}).await;
+    let tried = || [why, "plugin loaded"].map(|said| server.stderr.with(said).len());
+    let before = tried();
+    server.signal(Signal::HUP);
+    eventually("it to be tried again", async || {
+        (tried() != before).then_some(())
+    })
+    .await;
 }
 
 #[tokio::test]

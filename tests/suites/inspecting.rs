@@ -137,7 +137,12 @@ fn inspect_tells_what_of_a_foreign_component_is_not_known() {
     assert!(notes.contains("would be served at /foreign/"), "{notes}");
     let file = guest_path("worker").display().to_string();
     let needs = inspected(folder.path(), &file)["needs"].to_string();
-    for need in ["config", "store", "[plugin.\\\"worker\\\"]"] {
+    for need in [
+        "config",
+        "store",
+        "[plugin.\\\"worker\\\"]",
+        "[plugin.\\\"TENANT/worker\\\"]",
+    ] {
         assert!(needs.contains(need), "{needs}");
     }
 }

@@ -114,6 +114,8 @@ async fn a_crate_of_each_kind_builds_in_a_workspace_and_is_served() {
         ("door-keeper", "middleware"),
         ("minutes", "service"),
         ("notes", "controller"),
+        // Its type cannot be called so, for there is another `Message`.
+        ("message", "namespace"),
     ] {
         let name = format!("crates/{name}");
         succeed(folder.path(), &["new", &name, "--kind", kind]);
@@ -127,7 +129,7 @@ async fn a_crate_of_each_kind_builds_in_a_workspace_and_is_served() {
     );
     let said = succeed(folder.path(), &["build", "--", "--offline"]);
     let mut server = Server::with(&[]);
-    for name in ["greeter", "door_keeper", "minutes", "notes"] {
+    for name in ["greeter", "door_keeper", "minutes", "notes", "message"] {
         assert!(
             said.contains(&format!("fits plugins/{name}.wasm")),
             "{said}"
@@ -177,6 +179,7 @@ fn new_says_why_not_and_touches_nothing() {
         (&["new", "there"][..], "there is there already"),
         (&["new", "Hello"], "lower-case letter"),
         (&["new", "fn"], "means something to Rust"),
+        (&["new", "tulpar_test"], "means something to Rust"),
         (&["new", "a b"], "' ' is none of a-z"),
         (
             &["new", "a", "--sdk", "nowhere"],

@@ -77,6 +77,22 @@ async fn the_list_tells_what_each_plugin_is_and_does() {
 }
 
 #[tokio::test]
+async fn a_file_that_is_deleted_is_in_the_list_no_more() {
+    let server = server();
+    server.drop_in("broken.wasm", b"nonsense");
+    become_status(&server, "broken", "refused").await;
+    become_status(&server, "echo", "serving").await;
+    for name in ["broken", "echo"] {
+        server.take_out(&format!("{name}.wasm"));
+        eventually("it to be gone", async || {
+            listed(&server, name).is_none().then_some(())
+        })
+        .await;
+    }
+    assert_eq!(plugin(&server, "acme/swap")["status"], "serving");
+}
+
+#[tokio::test]
 async fn p6_a_disabled_plugin_goes_and_an_enabled_one_comes_back() {
     let server = server();
     let mut client = connect(server.url("/acme/swap")).await;

@@ -4,8 +4,8 @@ use std::fs;
 use std::time::{Duration, Instant};
 
 use tulpar_tests::{
-    Mould, PATIENCE, Server, Value, become_served, connect, expect_echo, expect_not_served, get,
-    guest, json, workspace,
+    Mould, PATIENCE, Server, Value, become_served, connect, eventually, expect_echo,
+    expect_not_served, get, guest, json, workspace,
 };
 
 #[tokio::test]
@@ -261,6 +261,37 @@ async fn p4_a_namespace_without_its_middleware_is_served_as_soon_as_that_appears
     server.drop_in("gate.wasm", &Mould::middleware("gate").bytes());
     become_served(&server, "/gated").await;
     expect_echo(&server, "/gated").await;
+    let serving = "tulpar_plugin_serving{tenant=\"@root\",plugin=\"gated\"}";
+    eventually("it to count as served", async || {
+        (server.metric(serving) == 1).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn p4_a_namespace_whose_middleware_goes_is_served_no_more_and_that_is_said() {
+    let gated = Mould::namespace("/gated").set("middlewares", json!(["gate"]));
+    let server = Server::with(&["commander"])
+        .file("gated.wasm", &gated.bytes())
+        .file("gate.wasm", &Mould::middleware("gate").bytes())
+        .start();
+    expect_echo(&server, "/gated").await;
+    server.take_out("gate.wasm");
+    server.log_line(&[
+        "WARN",
+        "not served /gated (gated.wasm): missing middleware `gate`",
+    ]);
+    expect_not_served(&server, "/gated").await;
+    let serving = "tulpar_plugin_serving{tenant=\"@root\",plugin=\"gated\"}";
+    eventually("it to count as not served", async || {
+        (server.metric(serving) == 0).then_some(())
+    })
+    .await;
+    let list = server.tulpar(&["plugins"]).expect("it lists");
+    assert!(
+        list.contains("blocked") && list.contains("not served gated: missing middleware `gate`"),
+        "{list}"
+    );
 }
 
 #[tokio::test]

@@ -197,6 +197,16 @@ async fn what_a_tenant_keeps_is_bounded_at_each_limit_and_one_past() {
     assert_eq!(call(&server, "/acme/desk", told).await, Value::Null);
 }
 
+#[tokio::test]
+async fn how_much_is_kept_at_once_does_not_depend_on_how_long_messages_are() {
+    let limits = "max-message-bytes = 65536\nstore-value-bytes = 4194304";
+    let server = Server::with(&["desk", "attach"])
+        .config(&format!("[limits]\n{limits}"))
+        .start();
+    let told = json!({ "kv-set-of": ["b", "k", 3_000_000] });
+    assert_eq!(call(&server, "/desk", told).await, Value::Null);
+}
+
 /// A host that answers each request with its path, but `/never`. Returns its port, and what tells of a `/never`.
 async fn other_host() -> (u16, Arc<Notify>) {
     let asked_never = Arc::new(Notify::new());

@@ -124,6 +124,25 @@ async fn what_needs_a_restart_is_named_and_what_is_wrong_changes_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_is_gone_is_missed_and_not_taken_for_none() {
+    // It is named by nobody, and found where the server runs.
+    let server = Server::with(&["echo"]).start();
+    let toml = "[limits]\nmax-message-bytes = 10";
+    reload(&server, toml).await;
+    fs::remove_file(server.folder().join("tulpar.toml")).expect("it is there");
+    server.signal(Signal::HUP);
+    server.log_line(&[
+        "the configuration stays as it is",
+        "cannot read",
+        "tulpar.toml",
+    ]);
+    let mut client = connect(server.url("/echo")).await;
+    client.send("x".repeat(11)).await;
+    assert_eq!(client.expect_close().await.0, 1009);
+    reload(&server, toml).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn s1_what_is_taken_from_a_plugin_is_gone_though_it_does_not_take_over() {
     let unwilling = generation(1).set("reload", json!("error")).bytes();
     let server = Server::with(&[]).file("swap.wasm", &unwilling).start();

@@ -1,7 +1,8 @@
 //! The process: rule V1, the command line, the configuration, the cache, the log and the sandbox.
 
-use std::fs;
+use std::fs::{self, Permissions};
 use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt;
 use std::process::ExitStatus;
 use std::time::{Duration, Instant};
 
@@ -328,6 +329,27 @@ async fn a_restart_with_unchanged_plugins_compiles_nothing() {
         .cache(cache.path())
         .start();
     server.log_line(&["plugin loaded", "chat.wasm", "cached=false"]);
+}
+
+#[tokio::test]
+async fn v2_a_folder_that_is_no_cache_loses_nothing_when_it_is_named_as_one() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let notes = folder.path().join("notes.txt");
+    fs::write(&notes, "mine").expect("the file can be written");
+    let not_used = ["compiled code is not cached", "name another folder"];
+    for (mode, entries, said) in [(0o775, 1, &not_used[..]), (0o700, 2, &["plugin loaded"])] {
+        fs::set_permissions(folder.path(), Permissions::from_mode(mode)).expect("it is mine");
+        let server = Server::with(&["chat"])
+            .cache(folder.path())
+            .config("[limits]\ncache-bytes = 1")
+            .start();
+        server.log_line(said);
+        assert_eq!(fs::read(&notes).expect("it is there"), b"mine");
+        let metadata = fs::metadata(folder.path()).expect("it is there");
+        assert_eq!(metadata.permissions().mode() & 0o777, mode);
+        let left = fs::read_dir(folder.path()).expect("it is there");
+        assert_eq!(left.count(), entries);
+    }
 }
 
 #[tokio::test]

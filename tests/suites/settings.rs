@@ -1,6 +1,7 @@
 //! `tulpar config`, and what the command line tells of itself.
 
 use std::fs;
+use std::os::unix::fs::symlink;
 
 use tulpar_tests::{Value, json, outcome, succeed, tulpar};
 
@@ -94,6 +95,40 @@ fn config_says_what_is_wrong() {
         "{refused:?}"
     );
     assert_eq!(refused.stdout, "");
+}
+
+#[test]
+fn a_file_of_which_nobody_knows_whether_it_is_there_is_not_taken_for_none() {
+    let folder = scratch();
+    let file = folder.path().join("tulpar.toml");
+    symlink(&file, &file).expect("a link can lead to itself");
+    let refused = outcome(folder.path(), &["config"]);
+    assert_eq!(refused.code, Some(2), "{refused:?}");
+    let said = "cannot read the configuration tulpar.toml: ";
+    assert!(refused.stderr.contains(said), "{refused:?}");
+}
+
+#[test]
+fn no_folder_is_for_two_things() {
+    let folder = scratch();
+    let refused = outcome(folder.path(), &["config", "--cache", "./.tulpar/store/"]);
+    assert_eq!(refused.code, Some(2), "{refused:?}");
+    let said = "`cache` and `store` are both .tulpar/store; each needs a folder of its own";
+    assert!(refused.stderr.contains(said), "{refused:?}");
+}
+
+#[test]
+fn a_table_for_what_no_plugin_can_be_called_is_refused() {
+    let folder = scratch();
+    let file = folder.path().join("tulpar.toml");
+    for table in ["plugin.\"chat.wasm\"", "plugin._chat", "tenant._acme"] {
+        fs::write(&file, format!("[{table}.limits]\n")).expect("the file can be written");
+        let refused = outcome(folder.path(), &["config"]);
+        assert_eq!(refused.code, Some(2), "{refused:?}");
+        let said = format!("`{table}`: ");
+        assert!(refused.stderr.contains(&said), "{refused:?}");
+        assert!(refused.stderr.contains("ends in `.wasm`"), "{refused:?}");
+    }
 }
 
 #[test]

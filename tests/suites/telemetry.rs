@@ -94,13 +94,17 @@ impl Collector {
         } else {
             assert!(head.starts_with("post /v1/logs "), "{head}");
             let request = ExportLogsServiceRequest::decode(body).expect("it is OTLP");
-            let scopes = request
-                .resource_logs
-                .into_iter()
-                .flat_map(|it| it.scope_logs);
-            let records = scopes.flat_map(|it| it.log_records);
-            let lines = records.map(|record| text(record.body.as_ref()));
-            self.lines.lock().unwrap().extend(lines);
+            for resource in request.resource_logs {
+                let attributes = resource.resource.expect("it says whose").attributes;
+                self.services
+                    .lock()
+                    .unwrap()
+                    .extend(attribute(&attributes, "service.name"));
+                let scopes = resource.scope_logs.into_iter();
+                let records = scopes.flat_map(|it| it.log_records);
+                let lines = records.map(|record| text(record.body.as_ref()));
+                self.lines.lock().unwrap().extend(lines);
+            }
         }
     }
 
@@ -218,4 +222,38 @@ async fn a_collector_that_is_not_there_is_said_and_keeps_nobody_from_serving() {
     })
     .await;
     client.ask(json!({ "do": "rooms" })).await;
+}
+
+#[tokio::test]
+async fn what_is_to_be_logged_is_understood_or_refused() {
+    for said in ["verbose", "info,plugin=loud"] {
+        let server = Server::with(&[]).env("TULPAR_LOG", said);
+        let (status, server) = server.start_in_vain();
+        assert_eq!(status.code(), Some(2), "{said}");
+        let why = server.stderr.text();
+        assert!(why.contains("environment: TULPAR_LOG: "), "{said}: {why}");
+    }
+    // Empty is as if it were not set.
+    let server = Server::with(&["echo"]).env("TULPAR_LOG", "").start();
+    server.drop_in("broken.wasm", b"nonsense");
+    server.log_line(&["refused", "broken.wasm"]);
+}
+
+#[tokio::test]
+async fn the_environment_says_who_the_server_is_before_anything_else_does() {
+    let (collector, address) = Collector::start().await;
+    let server = Server::with(&["echo"])
+        .config(&format!("[telemetry]\nendpoint = '{address}'"))
+        .env("OTEL_BLRP_SCHEDULE_DELAY", "50")
+        .env("OTEL_SERVICE_NAME", "")
+        .env("OTEL_RESOURCE_ATTRIBUTES", "service.name=edge")
+        .start();
+    server.drop_in("broken.wasm", b"nonsense");
+    eventually("something to be sent", async || {
+        let services = collector.services.lock().unwrap();
+        let first = services.first()?;
+        assert_eq!(first, "edge");
+        Some(())
+    })
+    .await;
 }

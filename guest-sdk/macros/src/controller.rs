@@ -109,15 +109,15 @@ pub(crate) fn expand(args: TokenStream, item: TokenStream) -> Result<TokenStream
                     request: ::tulpar::private::wasip2::http::types::IncomingRequest,
                     response: ::tulpar::private::wasip2::http::types::ResponseOutparam,
                 ) {
-                    ::tulpar::private::serve::<Handler>(request, response);
+                    ::tulpar::private::serve::<__TulparHandler>(request, response);
                 }
             }
 
             // The names of a component's exports are none that a native linker takes.
             #[cfg(target_family = "wasm")]
-            ::tulpar::private::controller::export_controller!(Handler);
+            ::tulpar::private::controller::export_controller!(__TulparHandler);
             #[cfg(target_family = "wasm")]
-            ::tulpar::private::wasip2::http::proxy::export!(Handler);
+            ::tulpar::private::wasip2::http::proxy::export!(__TulparHandler);
 
             #metadata
         };
@@ -204,7 +204,7 @@ impl Route {
         let request = self.request.iter();
         let request = request.map(|argument| quote_spanned!(method::at(argument)=> request));
         quote_spanned! {method::at(&self.returned)=>
-            ::tulpar::private::response(Handler::#handler(self, #(#request)*))
+            ::tulpar::private::response(__TulparHandler::#handler(self, #(#request)*))
         }
     }
 }
@@ -273,8 +273,8 @@ mod tests {
             r#"Segment :: Literal ("users") , :: tulpar :: private :: Segment :: Param ("id")"#,
             r#"method : :: tulpar :: private :: Method :: Put , path : "/" , segments : & []"#,
             r#"method : :: tulpar :: private :: Method :: Patch , path : "/" , segments : & []"#,
-            "0usize => :: tulpar :: private :: response (Handler :: one (self , request))",
-            "2usize => :: tulpar :: private :: response (Handler :: change (self ,))",
+            "0usize => :: tulpar :: private :: response (__TulparHandler :: one (self , request))",
+            "2usize => :: tulpar :: private :: response (__TulparHandler :: change (self ,))",
             r#"# [doc = "one"] fn one"#,
         ] {
             assert!(item.contains(expected), "{expected}\n{item}");

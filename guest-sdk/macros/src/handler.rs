@@ -61,7 +61,8 @@ pub(crate) fn waits(keyword: &Token![async]) -> Error {
     )
 }
 
-/// The instance's one value, of the type `Handler`. A type without `Default` is reported here alone, at the type.
+/// The instance's one value, of the type `__TulparHandler`: an author's own type may be called `Handler`. One without
+/// `Default` is reported here alone, at the type.
 pub(crate) fn instance(ty: &Type) -> TokenStream {
     let new = quote_spanned! {ty.span()=>
         const NEW: fn() -> #ty = <#ty as ::std::default::Default>::default;
@@ -69,12 +70,12 @@ pub(crate) fn instance(ty: &Type) -> TokenStream {
         const _: fn() -> #ty = NEW;
     };
     quote! {
-        type Handler = #ty;
+        type __TulparHandler = #ty;
 
         #new
 
         ::std::thread_local! {
-            static INSTANCE: ::std::cell::RefCell<Handler> = ::std::cell::RefCell::new(NEW());
+            static INSTANCE: ::std::cell::RefCell<__TulparHandler> = ::std::cell::RefCell::new(NEW());
         }
     }
 }

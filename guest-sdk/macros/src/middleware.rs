@@ -45,7 +45,7 @@ pub(crate) fn expand(args: TokenStream, item: TokenStream) -> Result<TokenStream
 
             // The names of a component's exports are none that a native linker takes.
             #[cfg(target_family = "wasm")]
-            ::tulpar::private::middleware::export_middleware!(Handler);
+            ::tulpar::private::middleware::export_middleware!(__TulparHandler);
 
             #metadata
         };

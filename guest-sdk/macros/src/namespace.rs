@@ -87,7 +87,7 @@ pub(crate) fn expand(args: TokenStream, item: TokenStream) -> Result<TokenStream
 
             // The names of a component's exports are none that a native linker takes.
             #[cfg(target_family = "wasm")]
-            ::tulpar::private::namespace::export_namespace!(Handler);
+            ::tulpar::private::namespace::export_namespace!(__TulparHandler);
             #(#hooks)*
 
             #metadata
@@ -111,7 +111,7 @@ fn hook(item: &ImplItem) -> Option<TokenStream> {
     Some(quote! {
         #(#conditions)*
         #[cfg(target_family = "wasm")]
-        ::tulpar::private::#export!(Handler);
+        ::tulpar::private::#export!(__TulparHandler);
     })
 }
 
@@ -161,7 +161,7 @@ mod tests {
 
     #[test]
     fn a_hook_is_exported_when_it_is_written() {
-        let export = "export_namespace_reload ! (Handler)";
+        let export = "export_namespace_reload ! (__TulparHandler)";
         let of = |item| expand(quote!(path = "/chat"), item).unwrap().to_string();
 
         let with = of(quote!(impl Namespace for Chat {
@@ -176,7 +176,7 @@ mod tests {
             fn on_drain(&mut self, ws: &Socket<()>) -> Result<()> { Ok(()) }
             fn on_reload(&mut self) -> Result<()> { Ok(()) }
         }));
-        for export in [export, "export_namespace_drain ! (Handler)"] {
+        for export in [export, "export_namespace_drain ! (__TulparHandler)"] {
             assert_eq!(both.matches(export).count(), 1, "{both}");
         }
 
@@ -195,7 +195,7 @@ mod tests {
             fn on_reload(&mut self) -> Result<()> { Ok(()) }
         });
         let expanded = expand(quote!(path = "/chat"), item).unwrap().to_string();
-        let export = r#"# [cfg (feature = "told")] # [cfg (target_family = "wasm")] :: tulpar :: private :: namespace_reload :: export_namespace_reload ! (Handler)"#;
+        let export = r#"# [cfg (feature = "told")] # [cfg (target_family = "wasm")] :: tulpar :: private :: namespace_reload :: export_namespace_reload ! (__TulparHandler)"#;
         assert!(expanded.contains(export), "{expanded}");
     }
 

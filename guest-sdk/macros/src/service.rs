@@ -51,7 +51,9 @@ pub(crate) fn expand(args: TokenStream, item: TokenStream) -> Result<TokenStream
         Some(returned) => call(&Ident::new("on_start", method::at(returned)), returned),
         None => quote!(::std::result::Result::Ok(())),
     };
-    let stop = service.stop.then(|| quote!(Handler::on_stop(self);));
+    let stop = service
+        .stop
+        .then(|| quote!(__TulparHandler::on_stop(self);));
     Ok(quote! {
         #item
 
@@ -89,7 +91,7 @@ pub(crate) fn expand(args: TokenStream, item: TokenStream) -> Result<TokenStream
 
             // The names of a component's exports are none that a native linker takes.
             #[cfg(target_family = "wasm")]
-            ::tulpar::private::service::export_service!(Handler);
+            ::tulpar::private::service::export_service!(__TulparHandler);
 
             #metadata
         };
@@ -99,7 +101,7 @@ pub(crate) fn expand(args: TokenStream, item: TokenStream) -> Result<TokenStream
 /// The call of a method, so that another type than the host's is reported where the author wrote it.
 fn call(handler: &Ident, returned: &Type) -> TokenStream {
     quote_spanned! {method::at(returned)=>
-        let returned: ::tulpar::Result<()> = Handler::#handler(self);
+        let returned: ::tulpar::Result<()> = __TulparHandler::#handler(self);
         returned
     }
 }
@@ -211,8 +213,8 @@ mod tests {
             fn on_stop(&mut self) {}
         }));
         assert!(
-            with.contains("Handler :: on_start (self)")
-                && with.contains("Handler :: on_stop (self)")
+            with.contains("__TulparHandler :: on_start (self)")
+                && with.contains("__TulparHandler :: on_stop (self)")
         );
         let without = expanded(quote!(impl Users {}));
         assert!(!without.contains("on_start") && !without.contains("on_stop"));

@@ -1,14 +1,14 @@
 //! What a server in a test consists of.
 
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::SystemTime;
 
 use toml::{Table, Value};
 
+use crate::compile::{self, Component};
 use crate::hosts::Hosts;
 use crate::world::World;
-use crate::{Request, Response, Server, compile};
+use crate::{Request, Response, Server};
 
 /// When the time begins: 2026-01-01T00:00:00Z.
 const BEGIN: &str = "2026-01-01T00:00:00Z";
@@ -37,8 +37,7 @@ pub struct Builder {
 /// A plugin to be.
 struct Plugin {
     tenant: Option<String>,
-    /// Its component.
-    file: PathBuf,
+    component: Component,
 }
 
 /// Why a server does not start.
@@ -55,7 +54,12 @@ impl std::error::Error for StartError {}
 
 impl Plugin {
     fn key(&self) -> String {
-        let name = self.file.file_stem().unwrap_or_default().to_string_lossy();
+        let name = self
+            .component
+            .file
+            .file_stem()
+            .unwrap_or_default()
+            .to_string_lossy();
         match &self.tenant {
             Some(tenant) => format!("{tenant}/{name}"),
             None => name.into_owned(),
@@ -83,26 +87,22 @@ impl Builder {
 
     /// With the plugin of another crate, which is built as well. `folder` is seen from the folder of this one.
     pub fn crate_in(self, folder: impl AsRef<Path>) -> Self {
-        self.built(compile::build(folder.as_ref(), None))
+        self.with(compile::build(folder.as_ref(), None))
     }
 
     /// With a plugin that is an example of another crate, or of this one: that of the folder `""`.
     pub fn example_in(self, folder: impl AsRef<Path>, name: &str) -> Self {
-        self.built(compile::build(folder.as_ref(), Some(name)))
+        self.with(compile::build(folder.as_ref(), Some(name)))
     }
 
     /// With a plugin that has been built: a `.wasm` file, whose name is the plugin's.
-    pub fn plugin(mut self, file: impl AsRef<Path>) -> Self {
-        self.plugins.push(Plugin {
-            tenant: self.tenant.clone(),
-            file: file.as_ref().to_owned(),
-        });
-        self
+    pub fn plugin(self, file: impl AsRef<Path>) -> Self {
+        self.with(compile::read(file.as_ref().to_owned()))
     }
 
-    /// The plugins that are named after this are a tenant's.
+    /// The plugins that are named after this are a tenant's. With an empty name they are no tenant's, as before the first.
     pub fn tenant(mut self, name: &str) -> Self {
-        self.tenant = Some(name.to_owned());
+        self.tenant = (!name.is_empty()).then(|| name.to_owned());
         self
     }
 
@@ -119,6 +119,8 @@ impl Builder {
     /// Lets the plugin that was named last send requests to a host, and answers these. The name is as in `hosts` in
     /// `tulpar.toml`, with a port where it is not the usual one. Of several names that fit, the last one's answer holds.
     /// Requests to other hosts are refused, as on a server that does not grant them. Nothing ever leaves the machine.
+    ///
+    /// When the answer panics, by an assertion for instance, so does the function of the test that had the plugin ask.
     pub fn host(
         mut self,
         name: &str,
@@ -180,7 +182,7 @@ impl Builder {
     /// Starts it.
     ///
     /// # Errors
-    /// A plugin does not build or is refused, or a setting is wrong. It says which, and why.
+    /// A plugin does not build or is refused, two have the same name, or a setting is wrong. It says which, and why.
     pub fn try_start(self) -> Result<Server, StartError> {
         if let Some(problem) = self.problem {
             return Err(problem);
@@ -188,20 +190,29 @@ impl Builder {
         let time: SystemTime = humantime::parse_rfc3339(&self.time)
             .map_err(|error| StartError(format!("{:?} is no time: {error}", self.time)))?;
         let mut world = World::new(self.settings, self.hosts, time)?;
-        for plugin in &self.plugins {
-            let content = fs::read(&plugin.file).map_err(|error| {
-                StartError(format!("{} cannot be read: {error}", plugin.file.display()))
-            })?;
-            world.put(&plugin.key(), &content)?;
-            world.consists_of.borrow_mut().insert(plugin.key(), content);
+        for (index, plugin) in self.plugins.iter().enumerate() {
+            let (key, Component { file, content }) = (plugin.key(), &plugin.component);
+            if let Some(first) = self.plugins[..index].iter().find(|it| it.key() == key) {
+                return Err(StartError(format!(
+                    "{} and {} are both called {key:?}, by the names of the files: give one of them another name",
+                    first.component.file.display(),
+                    file.display()
+                )));
+            }
+            world.put(&key, content)?;
+            world.consists_of.borrow_mut().insert(key, content.clone());
         }
         world.start()?;
         Ok(Server::new(world))
     }
 
-    fn built(self, built: Result<PathBuf, String>) -> Self {
-        match built {
-            Ok(file) => self.plugin(file),
+    fn with(mut self, component: Result<Component, String>) -> Self {
+        match component {
+            Ok(component) => {
+                let tenant = self.tenant.clone();
+                self.plugins.push(Plugin { tenant, component });
+                self
+            }
             Err(why) => self.fail(why),
         }
     }

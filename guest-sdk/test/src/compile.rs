@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::env;
 use std::ffi::OsStr;
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::{Mutex, PoisonError};
@@ -15,13 +16,22 @@ const TARGET: &str = "wasm32-wasip2";
 const FOLDER: &str = "TULPAR_TEST_TARGET_DIR";
 
 /// What a crate is built by, and what has come of it.
-type Built = BTreeMap<(PathBuf, Option<String>), Result<PathBuf, String>>;
+type Built = BTreeMap<(PathBuf, Option<String>), Result<Component, String>>;
+
+/// What a plugin consists of.
+#[derive(Clone)]
+pub(crate) struct Component {
+    /// Where it is read from. Its name is the plugin's.
+    pub(crate) file: PathBuf,
+    /// The file as it was then: what is built later may have its place.
+    pub(crate) content: Vec<u8>,
+}
 
 /// What has been built by this process. Held while one is built, so that each is built once.
 static BUILT: Mutex<Built> = Mutex::new(BTreeMap::new());
 
-/// The file of the plugin that a crate is, or of one of its examples.
-pub(crate) fn build(folder: &Path, example: Option<&str>) -> Result<PathBuf, String> {
+/// Builds the plugin that a crate is, or one of its examples.
+pub(crate) fn build(folder: &Path, example: Option<&str>) -> Result<Component, String> {
     let folder = here()?.join(folder);
     let manifest = folder.join("Cargo.toml");
     let manifest = manifest
@@ -29,10 +39,34 @@ pub(crate) fn build(folder: &Path, example: Option<&str>) -> Result<PathBuf, Str
         .map_err(|error| format!("{}: {error}", manifest.display()))?;
     let mut built = BUILT.lock().unwrap_or_else(PoisonError::into_inner);
     let key = (manifest.clone(), example.map(str::to_owned));
-    built
-        .entry(key)
-        .or_insert_with(|| run_cargo(&manifest, example))
-        .clone()
+    if let Some(built) = built.get(&key) {
+        return built.clone();
+    }
+    let component = run_cargo(&manifest, example).and_then(|file| {
+        let mut others = built
+            .iter()
+            .filter_map(|((manifest, _), it)| Some((manifest, it.as_ref().ok()?)));
+        // Of two packages with one name cargo may take the one for what it has built of the other.
+        match others.find(|(_, it)| it.file == file) {
+            Some((other, _)) => Err(format!(
+                "{} and {} are both built as {}: give one of them another name",
+                other.display(),
+                manifest.display(),
+                file.display()
+            )),
+            None => read(file),
+        }
+    });
+    built.insert(key, component.clone());
+    component
+}
+
+/// Reads a component.
+pub(crate) fn read(file: PathBuf) -> Result<Component, String> {
+    match fs::read(&file) {
+        Ok(content) => Ok(Component { file, content }),
+        Err(error) => Err(format!("{} cannot be read: {error}", file.display())),
+    }
 }
 
 /// The folder for what is built and compiled.

@@ -1,21 +1,32 @@
 //! Other hosts, as plugins see them: what a test answers in their place, and no network behind it.
 
-use std::sync::Arc;
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper::Uri;
 use hyper::http::uri::Scheme;
 use tulpar_runtime::config::HostPattern;
-use tulpar_runtime::plugin::network::{Error, Network, RequestOptions, Rest, Sending, WasiBody};
+use tulpar_runtime::plugin::network::{
+    Error, Network, Permit, RequestOptions, Rest, Sending, WasiBody,
+};
 
 use crate::{Request, Response};
 
 type Answer = Arc<dyn Fn(&Request) -> Response + Send + Sync>;
 
+/// What somebody panicked with.
+type Panic = Box<dyn Any + Send>;
+
 /// Other hosts by what a grant calls them. Of several that fit, the last one answers.
 #[derive(Clone, Default)]
-pub(crate) struct Hosts(Vec<(HostPattern, Answer)>);
+pub(crate) struct Hosts {
+    answers: Vec<(HostPattern, Answer)>,
+    /// What an answer has panicked with, the first that did: an assertion of the test, for instance.
+    panicked: Arc<Mutex<Option<Panic>>>,
+}
 
 impl Hosts {
     pub(crate) fn add(
@@ -25,7 +36,7 @@ impl Hosts {
     ) {
         // What names no host is refused with the settings, where it stands as well.
         if let Ok(pattern) = HostPattern::try_from(name.to_owned()) {
-            self.0.push((pattern, Arc::new(answer)));
+            self.answers.push((pattern, Arc::new(answer)));
         }
     }
 
@@ -36,23 +47,51 @@ impl Hosts {
             Some(scheme) if *scheme == Scheme::HTTP => 80,
             _ => 443,
         };
-        let mut latest_first = self.0.iter().rev();
+        let mut latest_first = self.answers.iter().rev();
         let found = latest_first.find(|(it, _)| it.allows(host, port, default_port));
         found.map(|(_, answer)| answer.clone())
+    }
+
+    /// Goes on with the panic of an answer, on the test's own thread. Answers are asked by tasks of the server: what ends
+    /// one of those fails no test.
+    pub(crate) fn resume_panic(&self) {
+        // Two panics at once would end the process.
+        if std::thread::panicking() {
+            return;
+        }
+        let panicked = self
+            .panicked
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        if let Some(panic) = panicked {
+            resume_unwind(panic);
+        }
     }
 }
 
 impl Network for Hosts {
-    fn send(&self, request: hyper::Request<WasiBody>, _: Option<RequestOptions>) -> Sending {
+    fn send(
+        &self,
+        request: hyper::Request<WasiBody>,
+        _: Option<RequestOptions>,
+        _: Permit,
+    ) -> Sending {
         let Some(answer) = self.find(request.uri()) else {
             let name = request.uri().authority().map_or("", |it| it.as_str());
             println!("there is no host {name:?} in this test: add it by Builder::host");
             return Box::pin(async { Err(Error::DestinationNotFound) });
         };
+        let panicked = self.panicked.clone();
         Box::pin(async move {
             let (parts, body) = request.into_parts();
             let body = body.collect().await?.to_bytes();
-            let said = answer(&Request::received(parts, body));
+            let request = Request::received(parts, body);
+            let said = catch_unwind(AssertUnwindSafe(|| answer(&request))).map_err(|panic| {
+                let mut first = panicked.lock().unwrap_or_else(PoisonError::into_inner);
+                first.get_or_insert(panic);
+                Error::ConnectionTerminated
+            })?;
             let mut response = hyper::Response::new(body_of(said.body));
             *response.status_mut() = said.status;
             *response.headers_mut() = *said.headers;

@@ -30,6 +30,7 @@ use tulpar_runtime::app::{App, Ended};
 use tulpar_runtime::config::Config;
 use tulpar_runtime::net;
 use tulpar_runtime::plugin::Surroundings;
+use tulpar_runtime::plugin::catalog::place;
 use tulpar_runtime::plugin::compile::Compiler;
 use tulpar_runtime::plugin::describe::Loaded;
 
@@ -118,11 +119,8 @@ impl World {
     /// Puts a plugin into the plugins folder, in one step. Returns the inode of its file, which is another one than that of the
     /// file that it takes the place of.
     pub(crate) fn put(&self, key: &str, content: &[u8]) -> Result<u64, StartError> {
-        let file = self
-            .folder
-            .path()
-            .join("plugins")
-            .join(format!("{key}.wasm"));
+        let place = place(key).map_err(StartError)?;
+        let file = self.folder.path().join("plugins").join(place);
         let folder = file.parent().unwrap_or(&file);
         fs::create_dir_all(folder).map_err(broken)?;
         let unfinished = self.folder.path().join("unfinished");
@@ -240,9 +238,12 @@ impl World {
         ))
     }
 
-    /// Runs something among the server's tasks, its log being this one's.
+    /// Runs something among the server's tasks, its log being this one's. Panics when the answer of another host has.
     pub(crate) fn block_on<T>(&self, work: impl Future<Output = T>) -> T {
-        tracing::dispatcher::with_default(&self.dispatch, || self.runtime.block_on(work))
+        let run = || self.runtime.block_on(work);
+        let done = tracing::dispatcher::with_default(&self.dispatch, run);
+        self.hosts.resume_panic();
+        done
     }
 
     /// Has the server do all that there is to do now, and the clients take what it sends them.

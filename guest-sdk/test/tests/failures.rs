@@ -140,6 +140,80 @@ fn two_plugins_with_one_path_are_one_too_many() {
 }
 
 #[test]
+fn two_plugins_with_one_name_are_one_too_many() {
+    let folder = tempfile::tempdir().unwrap();
+    let version = |name: &str| {
+        let folder = folder.path().join(name);
+        fs::create_dir(&folder).unwrap();
+        let file = folder.join("chat.wasm");
+        fs::write(&file, "no WebAssembly").unwrap();
+        file
+    };
+    let (first, second) = (version("v1"), version("v2"));
+    let why = refusal(Server::builder().plugin(&first).plugin(&second));
+    for file in [&first, &second] {
+        assert!(why.contains(&*file.to_string_lossy()), "{why}");
+    }
+    assert!(why.contains("are both called \"chat\""), "{why}");
+    let of_acme = || Server::builder().tenant("acme").plugin(&first);
+    let why = refusal(of_acme().plugin(&second));
+    assert!(why.contains("are both called \"acme/chat\""), "{why}");
+    // One that is another tenant's is another one.
+    let why = refusal(of_acme().tenant("zeta").plugin(&second));
+    for said in ["acme/chat.wasm is refused", "zeta/chat.wasm is refused"] {
+        assert!(why.contains(said), "{why}");
+    }
+}
+
+#[test]
+fn two_crates_that_are_built_as_one_file_are_one_too_many() {
+    let folder = tempfile::tempdir().unwrap();
+    let krate = |name: &str| {
+        let folder = folder.path().join(name);
+        fs::create_dir_all(folder.join("src")).unwrap();
+        let manifest = "[package]\nname = \"tulpar-test-twin\"\nedition = \"2024\"\n\
+                        [lib]\ncrate-type = [\"cdylib\"]\n[workspace]\n";
+        fs::write(folder.join("Cargo.toml"), manifest).unwrap();
+        let exported = "#[unsafe(no_mangle)] pub extern \"C\" fn twin() {}";
+        fs::write(folder.join("src/lib.rs"), exported).unwrap();
+        folder
+    };
+    let (first, second) = (krate("first"), krate("second"));
+    let of_two_tenants = Server::builder().crate_in(&first).tenant("acme");
+    let why = refusal(of_two_tenants.crate_in(&second));
+    for said in ["first/Cargo.toml", "second/Cargo.toml", "are both built as"] {
+        assert!(why.contains(said), "{why}");
+    }
+}
+
+#[test]
+fn names_that_no_plugin_can_have_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str| {
+        let file = folder.path().join(name);
+        fs::write(&file, "no WebAssembly").unwrap();
+        file
+    };
+    let chat = file("chat.wasm");
+    for (tenant, file, why) in [
+        ("../x", &chat, "\"../x/chat\" names no plugin"),
+        ("_acme", &chat, "\"_acme/chat\" names no plugin"),
+        ("a/b", &chat, "the name \"b/chat\""),
+        ("a b", &chat, "the tenant's folder \"a b\""),
+        ("", &file("_chat.wasm"), "\"_chat\" names no plugin"),
+        ("", &file(".chat.wasm"), "\".chat\" names no plugin"),
+    ] {
+        let said = refusal(Server::builder().tenant(tenant).plugin(file));
+        assert!(said.starts_with(why), "{said}");
+    }
+    let of_nobody = Server::builder().tenant("acme").tenant("").plugin(&chat);
+    assert_eq!(
+        refusal(of_nobody),
+        "chat.wasm is refused: is not WebAssembly"
+    );
+}
+
+#[test]
 fn settings_are_checked() {
     for (builder, why) in [
         (

@@ -2,6 +2,8 @@
 
 mod common;
 
+use std::time::Duration;
+
 use common::{GUESTS, commander, told};
 use tulpar_test::{Request, Response, Server, Value, json};
 
@@ -123,6 +125,33 @@ fn a_host_answers_to_whatever_its_grant_allows() {
     assert_eq!(status("https://A.Example.com:443/"), 201);
     assert_eq!(status("https://api.example.org/"), 202);
     assert_eq!(status("https://example.com/"), Value::Null);
+}
+
+#[test]
+fn an_answer_that_panics_fails_the_test_whoever_has_asked() {
+    let refuse = |request: &Request| -> Response { panic!("not {}", request.path()) };
+    let worker = |setting: &str| {
+        commander()
+            .example_in(GUESTS, "worker")
+            .config(setting, "https://api.example.com/users")
+            .host("api.example.com", refuse)
+    };
+    let panics = |act: &dyn Fn()| {
+        let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(act)).err();
+        let said = panicked.and_then(|it| it.downcast::<String>().ok());
+        assert_eq!(said.as_deref().map(String::as_str), Some("not /users"));
+    };
+
+    // In on-start.
+    panics(&|| drop(worker("start").start()));
+    // In a schedule that is due, and in one that is run by hand.
+    let server = worker("tick").start();
+    panics(&|| server.advance(Duration::from_millis(20)));
+    panics(&|| _ = server.run("Worker", "tick"));
+    // In a request. Its plugin gets a broken connection, and whoever asks next is served.
+    let server = desk().host("api.example.com", refuse).start();
+    panics(&|| _ = call(&server, json!({ "fetch": "https://api.example.com/users" })));
+    assert_eq!(call(&server, json!({ "config": "none" })), json!(null));
 }
 
 #[test]

@@ -53,8 +53,12 @@ fn send_system_message(room: &str, message: &str) -> Result<()> {
         "message": message,
         "timestamp": tulpar::timestamp(),
     });
-    CHAT.to(room, Json(message))?;
-    Ok(())
+    match CHAT.to(room, Json(message)) {
+        Ok(_) => Ok(()),
+        // Whoever asked for it named the room.
+        Err(error) if error.code == UlakErrorCode::InvalidRoom => Err(Error::status(400, error)),
+        Err(error) => Err(error.into()),
+    }
 }
 
 fn notify_all_users(message: &str) -> Result<()> {

@@ -66,3 +66,19 @@ fn a_request_reaches_one_room_or_all() {
     );
     assert_eq!(server.request(Request::post("/notify/")).status(), 400);
 }
+
+#[test]
+fn a_name_that_no_room_can_have_is_the_clients_mistake() {
+    let server = server();
+    for room in ["a%0Ab", &"r".repeat(257)] {
+        let request = Request::post(&format!("/notify/rooms/{room}"));
+        let request = request.with_json(json!({ "message": "hello" }));
+        assert_eq!(server.request(request).status(), 400, "{room}");
+    }
+    assert!(
+        server
+            .server_logs()
+            .iter()
+            .all(|line| line.level != "error")
+    );
+}

@@ -34,22 +34,20 @@ impl UserController {
 
     #[get("/{id}")]
     fn show(&mut self, request: &Request) -> Result<Json<User>> {
-        let found = kv::open("users")?.get_json(request.param("id")?)?;
-        found
-            .map(Json)
-            .ok_or_else(|| Error::status(404, "There is no such user"))
+        let found = kv::open("users")?.get_json(&id(request)?)?;
+        found.map(Json).ok_or_else(unknown)
     }
 
     #[put("/{id}/profile")]
     fn update_profile(&mut self, request: &Request) -> Result<Json<Value>> {
-        update_user_profile(request.param("id")?, &request.json()?)?;
+        update_user_profile(&id(request)?, &request.json()?)?;
         Ok(Json(json!({ "success": true })))
     }
 
     #[post("/{id}/notify")]
     fn notify(&mut self, request: &Request) -> Result<Json<Value>> {
         let Text { message } = request.json()?;
-        notify_user(request.param("id")?, &message)?;
+        notify_user(&id(request)?, &message)?;
         Ok(Json(json!({ "success": true })))
     }
 
@@ -59,6 +57,18 @@ impl UserController {
         send_global_announcement(&message)?;
         Ok(Json(json!({ "success": true })))
     }
+}
+
+/// The user whom a request is about. Ids are numbers: nobody has another one.
+fn id(request: &Request) -> Result<String> {
+    match request.param("id")?.parse::<u64>() {
+        Ok(id) => Ok(id.to_string()),
+        Err(_) => Err(unknown()),
+    }
+}
+
+fn unknown() -> Error {
+    Error::status(404, "There is no such user")
 }
 
 fn create_user(mut user: User) -> Result<User> {

@@ -36,6 +36,31 @@ fn a_user_is_kept_and_everybody_hears_of_it() {
 }
 
 #[test]
+fn an_id_that_nobody_can_have_is_not_found() {
+    let server = server();
+    let ada = json!({ "name": "Ada", "email": "somebody@example.com" });
+    for id in ["ada", "1%0A", &"7".repeat(257)] {
+        let requests = [
+            Request::get(&format!("/users/{id}")),
+            Request::put(&format!("/users/{id}/profile")).with_json(ada.clone()),
+            Request::post(&format!("/users/{id}/notify")).with_json(json!({ "message": "hello" })),
+        ];
+        for request in requests {
+            let response = server.request(request);
+            assert_eq!(response.status(), 404, "{id}");
+            let told = json!({ "error": "There is no such user" });
+            assert_eq!(response.json::<Value>(), told);
+        }
+    }
+    assert!(
+        server
+            .server_logs()
+            .iter()
+            .all(|line| line.level != "error")
+    );
+}
+
+#[test]
 fn what_is_kept_survives_a_new_version() {
     let server = server();
     create(&server, "Ada");

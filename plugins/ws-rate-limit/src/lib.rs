@@ -1,7 +1,9 @@
-//! Refuses upgrades of an address that asks for too many. Behind a proxy every client has the proxy's address.
+//! Refuses upgrades of an address that asks for too many. Behind a proxy that the server does not trust every client has the
+//! proxy's address.
 
 mod windows;
 
+use std::net::Ipv6Addr;
 use std::time::Instant;
 
 use tulpar::prelude::*;
@@ -15,7 +17,8 @@ struct WsRateLimit {
 #[tulpar::middleware(name = "ws-rate-limit")]
 impl Middleware for WsRateLimit {
     fn handle(&mut self, cx: &Context) -> Result<Verdict> {
-        let admitted = self.windows.admit(cx.remote_address(), Instant::now());
+        let client = network(cx.remote_address());
+        let admitted = self.windows.admit(client, Instant::now());
         let Err(wait) = admitted else {
             return Ok(Verdict::Next);
         };
@@ -25,5 +28,14 @@ impl Middleware for WsRateLimit {
                 .header("Retry-After", seconds.to_string())
                 .into(),
         )
+    }
+}
+
+/// The addresses that count as one: an IPv4 address, or all IPv6 addresses with the same first 64 bits. One client has at
+/// least so many of the latter, and could take another for each upgrade.
+fn network(address: String) -> String {
+    match address.parse::<Ipv6Addr>() {
+        Ok(address) => Ipv6Addr::from_bits(address.to_bits() >> 64 << 64).to_string(),
+        Err(_) => address,
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! A browser on the operator's machine reaches the address too, and with it every page that it shows. So nothing is
 //! answered under a name that such a page could have chosen, and nothing is changed by what a page of elsewhere can send.
+//! Only whether the server lives and is ready is told to everybody.
 
 use hyper::header::{self, AsHeaderName, HeaderMap, HeaderValue};
 use hyper::http::request::Parts;

@@ -24,6 +24,8 @@ pub enum Status {
     Disabled,
     /// It cannot be served.
     Refused,
+    /// Its paths are not served: a middleware that it names is missing.
+    Blocked,
     /// Its file has not been looked at yet.
     Waiting,
 }
@@ -72,6 +74,9 @@ pub struct PluginInfo {
     pub quarantines: u64,
     /// Whether there is something to roll it back to.
     pub has_previous: bool,
+    /// The middlewares that it names and that no plugin is. Nothing is served of its paths before they are there.
+    #[serde(default)]
+    pub missing: Vec<String>,
     /// Why its file, as it is now, is not served.
     pub refusal: Option<String>,
     /// The inode of the file of which all of this is told; none when there is a newer one that has still to be loaded. Only in
@@ -182,6 +187,7 @@ impl From<&Known> for PluginInfo {
         Self {
             name: known.name.clone(),
             status: match &known.loaded {
+                Some(_) if !known.missing.is_empty() => Status::Blocked,
                 Some(_) if quarantined => Status::Quarantined,
                 Some(_) if known.rolled_back => Status::RolledBack,
                 Some(_) => Status::Serving,
@@ -213,6 +219,7 @@ impl From<&Known> for PluginInfo {
             replacements_failed: tally.map_or(0, Tally::refused),
             quarantines: plugin.map_or(0, |plugin| plugin.quarantines()),
             has_previous: known.has_previous,
+            missing: known.missing.clone(),
             refusal: known.refusal.clone(),
             inode: known.inode,
         }

@@ -107,6 +107,8 @@ pub struct Admin {
 struct Known {
     name: String,
     loaded: Option<Arc<Loaded>>,
+    /// The middlewares that it names and that no plugin is.
+    missing: Vec<String>,
     disabled: bool,
     rolled_back: bool,
     has_previous: bool,
@@ -169,13 +171,18 @@ impl Admin {
         *self.cut_off.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// These are the plugins from now on.
-    pub fn set_plugins<'a>(&self, plugins: impl Iterator<Item = Listed<'a>>) {
+    /// These are the plugins from now on. `missing` gives the middlewares that one of them names and that there are not.
+    pub fn set_plugins<'a>(
+        &self,
+        plugins: impl Iterator<Item = Listed<'a>>,
+        missing: impl Fn(&Loaded) -> Vec<String>,
+    ) {
         let known = plugins.map(|listed| Known {
             name: PathBuf::from(listed.file)
                 .with_extension("")
                 .display()
                 .to_string(),
+            missing: listed.loaded.map_or_else(Vec::new, |it| missing(it)),
             loaded: listed.loaded.cloned(),
             disabled: listed.disabled,
             rolled_back: listed.rolled_back,

@@ -70,7 +70,8 @@ impl Admin {
 }
 
 fn namespaces(known: &[Known]) -> Vec<NamespaceInfo> {
-    let loaded = known.iter().filter_map(|known| known.loaded.as_deref());
+    let served = known.iter().filter(|known| known.missing.is_empty());
+    let loaded = served.filter_map(|known| known.loaded.as_deref());
     let mut namespaces: Vec<_> = loaded.filter_map(namespace).collect();
     namespaces.sort_by(|a, b| (&a.tenant, &a.path).cmp(&(&b.tenant, &b.path)));
     namespaces

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use hyper::body::Incoming;
+use hyper::http::request::Parts;
 use hyper::{Method, Request, StatusCode};
 use prometheus_client::collector::Collector;
 use tokio::sync::oneshot;
@@ -23,7 +24,14 @@ pub(super) async fn answer(
     guard: Option<&Guard>,
     request: Request<Incoming>,
 ) -> Answer {
-    let (head, body) = request.into_parts();
+    let (mut head, body) = request.into_parts();
+    // The body is left out where the answer is sent.
+    if head.method == Method::HEAD {
+        head.method = Method::GET;
+    }
+    if let Some(answer) = probe(admin, &head) {
+        return answer;
+    }
     if let Some(guard) = guard
         && let Err(refused) = guard.check(&head)
     {
@@ -31,19 +39,6 @@ pub(super) async fn answer(
     }
     let query = Query::parse(head.uri.query().unwrap_or_default());
     match (&head.method, head.uri.path()) {
-        (&Method::GET, "/live") => json(StatusCode::OK, &serde_json::json!({ "live": true })),
-        (&Method::GET, "/ready") => {
-            let ready = admin.is_ready();
-            let status = match ready {
-                true => StatusCode::OK,
-                false => StatusCode::SERVICE_UNAVAILABLE,
-            };
-            let cut_off = admin.cut_off().is_some();
-            json(
-                status,
-                &serde_json::json!({ "ready": ready, "cut-off": cut_off }),
-            )
-        }
         (&Method::GET, "/metrics") => {
             aside(admin, |admin| {
                 let others: [Box<dyn Collector>; 2] = [
@@ -72,7 +67,11 @@ pub(super) async fn answer(
             for line in &mut lines {
                 line.text = one_line(&line.text);
             }
-            json(StatusCode::OK, &serde_json::json!({ "lines": lines }))
+            let node = admin.about.node.to_string();
+            json(
+                StatusCode::OK,
+                &serde_json::json!({ "node": node, "lines": lines }),
+            )
         }
         (&Method::GET, "/api/sockets") => found(admin, query, listing::sockets).await,
         (&Method::GET, "/api/socket") => found(admin, query, listing::socket).await,
@@ -83,6 +82,26 @@ pub(super) async fn answer(
         }),
         (&Method::GET, path) => page::file(path).unwrap_or_else(not_found),
         _ => not_found(),
+    }
+}
+
+/// Whether the server lives, and is ready: the answer to whoever asks, under whatever name or none, as load balancers do.
+fn probe(admin: &Admin, head: &Parts) -> Option<Answer> {
+    match (&head.method, head.uri.path()) {
+        (&Method::GET, "/live") => Some(json(StatusCode::OK, &serde_json::json!({ "live": true }))),
+        (&Method::GET, "/ready") => {
+            let ready = admin.is_ready();
+            let status = match ready {
+                true => StatusCode::OK,
+                false => StatusCode::SERVICE_UNAVAILABLE,
+            };
+            let cut_off = admin.cut_off().is_some();
+            Some(json(
+                status,
+                &serde_json::json!({ "ready": ready, "cut-off": cut_off }),
+            ))
+        }
+        _ => None,
     }
 }
 

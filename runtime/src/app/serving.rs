@@ -57,8 +57,15 @@ impl Serving {
             admin,
         };
         serving.set_router(Router::new(catalog.loaded()));
-        serving.admin.set_plugins(catalog.list());
+        serving.tell(catalog);
         serving
+    }
+
+    /// Tells the admin which plugins there are, and what has become of them.
+    pub(super) fn tell(&self, catalog: &Catalog) {
+        let router = self.server.router();
+        let missing = |loaded: &Loaded| router.missing(&loaded.plugin);
+        self.admin.set_plugins(catalog.list(), missing);
     }
 
     /// Answers and addresses by other routes from now on.
@@ -94,7 +101,8 @@ impl Serving {
         }
     }
 
-    /// Has the plugins of the catalog served, and tells the log which paths that adds.
+    /// Has the plugins of the catalog served, and tells the log which paths that adds, and which are served no more because
+    /// a middleware is gone, or not yet.
     fn serve(&self, catalog: &Catalog) {
         let before = self.server.router();
         self.set_router(Router::new(catalog.loaded()));
@@ -105,6 +113,15 @@ impl Serving {
                 tracing::info!("serving {path} from {}", route.namespace.source);
             }
         }
+        for waiting in router.waiting() {
+            let known = before.waiting();
+            if !known
+                .iter()
+                .any(|old| old.path == waiting.path && old.missing == waiting.missing)
+            {
+                tracing::warn!("{}", waiting.in_words());
+            }
+        }
         for route in router.controllers() {
             let mount = &route.controller.mount;
             let known = before.controllers();
@@ -112,7 +129,7 @@ impl Serving {
                 tracing::info!("serving {mount}/ from {}", route.controller.source());
             }
         }
-        self.admin.set_plugins(catalog.list());
+        self.tell(catalog);
     }
 
     /// Makes a change take effect.
@@ -256,7 +273,7 @@ impl Serving {
                 change => self.apply(catalog, change).await,
             },
         }
-        self.admin.set_plugins(catalog.list());
+        self.tell(catalog);
         Ok(())
     }
 }

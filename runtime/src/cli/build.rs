@@ -68,7 +68,7 @@ impl Build {
         let plugins = self.plugins.map(std::path::absolute).transpose();
         let plugins = plugins.context("cannot find out where that is")?;
         let crates = self.what.enter()?;
-        let config = Config::load_without_values(config_file(None).as_deref(), environment())?;
+        let config = Config::load_without_values(config_file(None)?.as_deref(), environment())?;
         let plugins = plugins.unwrap_or_else(|| config.plugins.clone());
         let Some(built) = wait(crates.build())?? else {
             // Cargo has said why.

@@ -55,7 +55,7 @@ impl Check {
 
 /// One that refuses what a server with that configuration does.
 pub(super) fn inspector(config: Option<PathBuf>) -> Result<Inspector> {
-    let config = Config::load_without_values(config_file(config).as_deref(), environment())?;
+    let config = Config::load_without_values(config_file(config)?.as_deref(), environment())?;
     Inspector::new(&config.limits)
 }
 

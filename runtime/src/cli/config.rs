@@ -34,7 +34,7 @@ pub(super) struct Config {
 }
 
 impl Config {
-    pub(super) fn run(self) -> Result<ExitCode> {
+    pub(super) fn run(mut self) -> Result<ExitCode> {
         let mut settings = self.flags.load()?.settings();
         settings.retain(|setting| !self.changed || setting.source != Source::Default);
         let text = match self.json {

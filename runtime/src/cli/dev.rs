@@ -45,9 +45,9 @@ pub(super) struct Dev {
 
 impl Dev {
     pub(super) fn run(self) -> Result<ExitCode> {
-        let flags = self.flags.absolute()?;
+        let mut flags = self.flags.absolute()?;
         let crates = self.what.enter()?.tied();
-        let load = move || {
+        let mut load = move || {
             let mut config = flags.load()?.config;
             config.dev = true;
             Ok(config)

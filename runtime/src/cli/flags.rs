@@ -30,13 +30,14 @@ pub(super) struct Flags {
 }
 
 impl Flags {
-    /// What the flags, the environment and the file say together.
+    /// What the flags, the environment and the file say together. A file that has been there once has to be there the next
+    /// time too, for one that is missing then does not mean that everything is to be as by default.
     ///
     /// # Errors
     /// Something of it is wrong.
-    pub(super) fn load(&self) -> Result<Sourced, ConfigError> {
-        let file = config_file(self.config.clone());
-        Sourced::load(file.as_deref(), environment(), &self.settings())
+    pub(super) fn load(&mut self) -> Result<Sourced, ConfigError> {
+        self.config = config_file(self.config.take())?;
+        Sourced::load(self.config.as_deref(), environment(), &self.settings())
     }
 
     /// The same with paths that lead to the same places from any folder.
@@ -46,8 +47,13 @@ impl Flags {
     pub(super) fn absolute(self) -> Result<Self> {
         let absolute = |path: Option<PathBuf>| path.map(std::path::absolute).transpose();
         let absolute = |path| absolute(path).context("cannot find out where that is");
+        let listen = match self.listen {
+            Some(Listen::Unix(path)) => absolute(Some(path))?.map(Listen::Unix),
+            listen => listen,
+        };
         Ok(Self {
             plugins: absolute(self.plugins)?,
+            listen,
             config: absolute(self.config)?,
             cache: absolute(self.cache)?,
             ..self
@@ -78,5 +84,29 @@ impl Flags {
                 })
             })
             .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_named_is_the_same_from_any_folder() {
+        let here = std::env::current_dir().unwrap();
+        let flags = |listen: &str| Flags {
+            plugins: Some("plugins".into()),
+            listen: Some(listen.parse().unwrap()),
+            config: Some("tulpar.toml".into()),
+            cache: Some("cache".into()),
+            dev: false,
+        };
+        let found = flags("unix:dev.sock").absolute().unwrap();
+        assert_eq!(found.plugins, Some(here.join("plugins")));
+        assert_eq!(found.listen, Some(Listen::Unix(here.join("dev.sock"))));
+        assert_eq!(found.config, Some(here.join("tulpar.toml")));
+        assert_eq!(found.cache, Some(here.join("cache")));
+        let found = flags("127.0.0.1:1").absolute().unwrap();
+        assert_eq!(found.listen, "127.0.0.1:1".parse().ok());
     }
 }

@@ -30,9 +30,18 @@ const USAGE: u8 = 2;
 const DEFAULT_FILE: &str = "tulpar.toml";
 
 /// The configuration file: the one that is named, else the default one when it is there.
-fn config_file(named: Option<PathBuf>) -> Option<PathBuf> {
-    let default = PathBuf::from(DEFAULT_FILE);
-    named.or_else(|| default.exists().then_some(default))
+///
+/// # Errors
+/// Whether it is there cannot be found out.
+fn config_file(named: Option<PathBuf>) -> Result<Option<PathBuf>, ConfigError> {
+    if named.is_some() {
+        return Ok(named);
+    }
+    let path = PathBuf::from(DEFAULT_FILE);
+    match path.try_exists() {
+        Ok(is_there) => Ok(is_there.then_some(path)),
+        Err(source) => Err(ConfigError::Unreadable { path, source }),
+    }
 }
 
 /// The variables of the environment that are text.

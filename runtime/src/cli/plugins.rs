@@ -68,7 +68,7 @@ impl Plugins {
         let socket = match self.admin {
             Some(socket) => socket,
             None => {
-                let file = config_file(self.config);
+                let file = config_file(self.config)?;
                 // The plugins' secrets may be in the server's environment alone.
                 let config = Config::load_without_values(file.as_deref(), environment())?;
                 let socket = config.admin.unix();
@@ -124,6 +124,11 @@ fn in_words(plugins: &[PluginInfo]) -> String {
     }
     let mut text = table(&rows).unwrap_or_else(|| "no plugins\n".to_owned());
     for plugin in plugins {
+        if !plugin.missing.is_empty() {
+            let missing = plugin.missing.join("`, `");
+            let line = format!("not served {}: missing middleware `{missing}`", plugin.name);
+            text += &format!("{}\n", one_line(&line));
+        }
         if let Some(refusal) = &plugin.refusal {
             let line = format!("refused {}: {refusal}", plugin.name);
             text += &format!("{}\n", one_line(&line));
@@ -139,6 +144,7 @@ fn status_in_words(status: Status) -> &'static str {
         Status::Quarantined => "quarantined",
         Status::Disabled => "disabled",
         Status::Refused => "refused",
+        Status::Blocked => "blocked",
         Status::Waiting => "waiting",
     }
 }

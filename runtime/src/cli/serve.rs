@@ -42,12 +42,11 @@ pub(super) struct Serve {
 
 impl Serve {
     pub(super) fn run(self) -> Result<ExitCode> {
-        let flags = self.flags;
-        let load = move || Ok(flags.load()?.config);
+        let mut flags = self.flags;
+        let mut load = move || Ok(flags.load()?.config);
         let config = load()?;
         let runtime = threads().context("cannot start the threads that serve")?;
         let telemetry = telemetry::start(&config.telemetry, LOG, runtime.handle())?;
-        allow_descriptors(config.limits.connections);
         let ended = runtime.block_on(async { serve(config, Signals::new()?, load).await });
         telemetry.end();
         let ended = ended?;
@@ -111,7 +110,7 @@ const OTHERS: u64 = 1024;
 
 /// Has the process open as many descriptors as it may, and says so when those are fewer than connections may come. What the
 /// system gives at first is meant for programs that know no more than a thousand.
-pub(super) fn allow_descriptors(connections: usize) {
+fn allow_descriptors(connections: usize) {
     let limit = getrlimit(Resource::Nofile);
     let raised = Rlimit {
         current: limit.maximum,
@@ -136,8 +135,9 @@ pub(super) fn allow_descriptors(connections: usize) {
 pub(super) async fn serve(
     config: Config,
     mut signals: Signals,
-    load: impl Fn() -> Result<Config, ConfigError> + Send + 'static,
+    mut load: impl FnMut() -> Result<Config, ConfigError> + Send + 'static,
 ) -> Result<Ended> {
+    allow_descriptors(config.limits.connections);
     let plugins = config.plugins.clone();
     let dev = config.dev;
     let reloads = match signals.hangup {
@@ -258,18 +258,7 @@ fn report(app: &App, folder: &std::path::Path) -> String {
         text.push('\n');
     }
     for waiting in router.waiting() {
-        let missing: Vec<_> = waiting
-            .missing
-            .iter()
-            .map(|name| format!("`{name}`"))
-            .collect();
-        _ = writeln!(
-            text,
-            "not served {} ({}): missing middleware {}",
-            waiting.path,
-            waiting.source,
-            missing.join(", ")
-        );
+        _ = writeln!(text, "{}", waiting.in_words());
     }
     for (file, refusal) in app.catalog().refused() {
         let file = file.strip_prefix(folder).unwrap_or(file);

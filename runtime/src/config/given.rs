@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
 use super::plugin::{ConfigValue, resolve};
-use super::settings::nearest;
+use super::settings::{nearest, quoted};
 use super::{
     ConfigError, HostPattern, LimitOverrides, Quotas, ROOT, SocketOverrides, Sockets, ranges,
 };
@@ -66,11 +66,7 @@ impl Whose {
 
     /// The table's name, as one would write it.
     pub(super) fn path(self, name: &str) -> String {
-        let bare = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
-        match !name.is_empty() && name.chars().all(bare) {
-            true => format!("{}.{name}", self.table()),
-            false => format!("{}.{name:?}", self.table()),
-        }
+        format!("{}.{}", self.table(), quoted(name))
     }
 
     /// The keys of a table, for the message about one that is not among them.
@@ -182,24 +178,28 @@ fn is_shaped(table: &Table) -> bool {
     })
 }
 
+/// Refuses what no plugin or tenant of the plugins folder can be called: nothing would ever look for it, and the operator
+/// would believe that it holds.
 fn check_name(whose: Whose, name: &str) -> Result<(), String> {
     const FITS: &str = "1 to 64 of the characters a-z, A-Z, 0-9, `-`, `_`, `.`, `~`";
+    const LEFT_ALONE: &str = "no name begins with `.` or `_`, or ends in `.wasm`";
+    let is_seen =
+        |name: &str| !name.is_empty() && !name.starts_with(['.', '_']) && !name.ends_with(".wasm");
     let is_tenant = |name: &str| {
         let fits = |c: char| c.is_ascii_alphanumeric() || "-_.~".contains(c);
-        (1..=64).contains(&name.len()) && name.chars().all(fits)
+        is_seen(name) && name.len() <= 64 && name.chars().all(fits)
     };
+    let is_plugin =
+        |name: &str| is_seen(name) && !name.contains(|c: char| c == '/' || c.is_control());
     match (whose, name.split_once('/')) {
         (Whose::Tenant, _) if name == ROOT || is_tenant(name) => Ok(()),
-        (Whose::Tenant, _) => Err(format!("a tenant's name is {FITS}, or {ROOT}")),
-        (Whose::Plugin, None) if !name.is_empty() => Ok(()),
-        (Whose::Plugin, Some((tenant, plugin)))
-            if is_tenant(tenant) && !plugin.is_empty() && !plugin.contains('/') =>
-        {
-            Ok(())
-        }
-        // Nothing would ever look for it, and the operator would believe that it holds.
+        (Whose::Tenant, _) => Err(format!(
+            "a tenant's name is {FITS}, or {ROOT}; {LEFT_ALONE}"
+        )),
+        (Whose::Plugin, None) if is_plugin(name) => Ok(()),
+        (Whose::Plugin, Some((tenant, plugin))) if is_tenant(tenant) && is_plugin(plugin) => Ok(()),
         (Whose::Plugin, _) => Err(format!(
-            "a plugin is called NAME, or TENANT/NAME where the tenant is {FITS}"
+            "a plugin is called NAME, or TENANT/NAME where the tenant is {FITS}; {LEFT_ALONE}"
         )),
     }
 }
@@ -406,14 +406,22 @@ mod tests {
         for good in ["acme", "@root", "A-z_0.9~", &longest] {
             from_text(&format!("[tenant.'{good}']")).unwrap();
         }
-        for bad in ["", "@roots", "@", "a b", "a/b", "ü", "*", &too_long] {
+        for bad in [
+            "", "@roots", "@", "a b", "a/b", "ü", "*", "_a", ".a", "..", "a.wasm", &too_long,
+        ] {
             let said = refused(&format!("[tenant.'{bad}']"));
             assert!(
                 said.contains("a tenant's name is 1 to 64 of"),
                 "{bad}: {said}"
             );
         }
-        for good in ["chat", "with blanks", "acme/chat", &format!("{longest}/ü")] {
+        for good in [
+            "chat",
+            "chat.v2",
+            "with blanks",
+            "acme/chat",
+            &format!("{longest}/ü"),
+        ] {
             from_text(&format!("[plugin.'{good}']")).unwrap();
         }
         for bad in [
@@ -422,6 +430,13 @@ mod tests {
             "acme/",
             "a/b/c",
             "@root/chat",
+            "chat.wasm",
+            "acme/chat.wasm",
+            "acme.wasm/chat",
+            "_chat",
+            ".chat",
+            "acme/_chat",
+            "_acme/chat",
             &format!("{too_long}/chat"),
         ] {
             let said = refused(&format!("[plugin.'{bad}']"));

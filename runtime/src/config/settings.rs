@@ -164,6 +164,12 @@ impl Settings {
     }
 }
 
+/// A key, as one would write it.
+pub(super) fn quoted(key: &str) -> String {
+    let line = Table::from_iter([(key.to_owned(), Value::Boolean(true))]).to_string();
+    line.trim_end_matches(" = true\n").to_owned()
+}
+
 /// The full names of all settings.
 fn names(table: &Table, prefix: &str) -> Vec<String> {
     let mut found = Vec::new();
@@ -217,6 +223,18 @@ mod tests {
         let config = from_text("[limits]\ndeadline-ms = 7").unwrap();
         assert_eq!(config.limits.deadline_ms, 7);
         assert_eq!(config.limits.outbox_bytes, Limits::default().outbox_bytes);
+    }
+
+    #[test]
+    fn a_key_is_quoted_when_it_has_to_be() {
+        for key in ["with-_9", "acme/chat", "", "a b", "\"", "'\"", "a\nb", "ü"] {
+            let said = quoted(key);
+            assert_eq!(said.lines().count(), 1, "{said}");
+            let read: Table = toml::from_str(&format!("{said} = 1")).unwrap();
+            assert_eq!(read.keys().collect::<Vec<_>>(), [key]);
+        }
+        assert_eq!(quoted("with-_9"), "with-_9");
+        assert_eq!(quoted("acme/chat"), r#""acme/chat""#);
     }
 
     #[test]

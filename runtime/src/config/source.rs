@@ -9,7 +9,7 @@ use toml::de::{DeTable, DeValue};
 use toml::{Table, Value};
 
 use super::given::Whose;
-use super::settings::Settings;
+use super::settings::{Settings, quoted};
 use super::{Config, ConfigError, in_file};
 
 /// Where the value of a setting comes from.
@@ -145,15 +145,6 @@ impl Setting {
             Some((key, tables)) => (tables.join("."), key.clone()),
             None => Default::default(),
         }
-    }
-}
-
-/// A key, as one would write it.
-fn quoted(key: &str) -> String {
-    let bare = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
-    match !key.is_empty() && key.chars().all(bare) {
-        true => key.to_owned(),
-        false => Value::from(key).to_string(),
     }
 }
 

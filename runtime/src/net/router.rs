@@ -45,6 +45,19 @@ pub struct Waiting {
     pub missing: Vec<String>,
 }
 
+impl Waiting {
+    /// What the operator is told about it.
+    #[must_use]
+    pub fn in_words(&self) -> String {
+        let missing: Vec<_> = self.missing.iter().map(|it| format!("`{it}`")).collect();
+        let Self { path, source, .. } = self;
+        format!(
+            "not served {path} ({source}): missing middleware {}",
+            missing.join(", ")
+        )
+    }
+}
+
 impl Router {
     /// The routes that the plugins describe. A plugin finds a middleware among its tenant's first, then in the root
     /// folder; what does not find all of its own is not served at all.
@@ -180,6 +193,14 @@ impl Router {
     #[must_use]
     pub fn waiting(&self) -> &[Waiting] {
         &self.waiting
+    }
+
+    /// The middlewares that a plugin names and that no plugin is.
+    #[must_use]
+    pub fn missing(&self, plugin: &Plugin) -> Vec<String> {
+        let source = plugin.id().to_string();
+        let waiting = self.waiting.iter().filter(|it| it.source == source);
+        waiting.flat_map(|it| it.missing.clone()).collect()
     }
 }
 

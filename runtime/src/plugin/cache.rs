@@ -4,7 +4,7 @@
 //! is the owner's alone, each file begins with the hash of the rest, and its name holds the hash of the component it
 //! was made from and of everything about the engine that the code depends on.
 
-use std::fs::{self, File, Permissions};
+use std::fs::{self, DirEntry, File, Permissions};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
@@ -15,6 +15,15 @@ use wasmtime::Engine;
 use wasmtime::component::Component;
 
 const HASH: usize = blake3::OUT_LEN;
+
+/// How the name of a file ends that is still being written.
+const UNFINISHED: &str = "unfinished";
+
+/// The bits of a folder's mode that let others write to it.
+const OTHERS_WRITE: u32 = 0o022;
+
+/// The bit of a folder's mode that makes it one for everybody, as /tmp is.
+const FOR_EVERYBODY: u32 = 0o1000;
 
 /// A folder of compiled components.
 #[derive(Debug)]
@@ -33,7 +42,10 @@ impl Cache {
     pub fn new(folder: &Path, max_bytes: u64, engine: &Engine) -> Self {
         let usable = prepare(folder);
         if let Err(error) = &usable {
-            tracing::warn!("compiled code is not cached: {}: {error}", folder.display());
+            tracing::warn!(
+                "compiled code is not cached: {}: {error}; name another folder in `cache`, which is made when it is missing",
+                folder.display()
+            );
         }
         let mut hasher = DefaultHasher::new();
         engine.precompile_compatibility_hash().hash(&mut hasher);
@@ -104,7 +116,7 @@ impl Cache {
     }
 
     fn store(&self, folder: &Path, path: &Path, code: &[u8]) -> io::Result<()> {
-        let unfinished = path.with_extension(format!("{}.unfinished", std::process::id()));
+        let unfinished = path.with_extension(format!("{}.{UNFINISHED}", std::process::id()));
         let written = write(&unfinished, code).and_then(|()| fs::rename(&unfinished, path));
         if written.is_err() {
             // A disk that is full needs the room.
@@ -113,10 +125,11 @@ impl Cache {
         written.and_then(|()| self.evict(folder, path))
     }
 
-    /// Deletes what was not used for longest until the rest is within the bound. What was just stored stays.
+    /// Deletes what was not used for longest until the rest is within the bound. What was just stored stays, and so does
+    /// what no cache has made.
     fn evict(&self, folder: &Path, stored: &Path) -> io::Result<()> {
         let mut entries = Vec::new();
-        for entry in fs::read_dir(folder)? {
+        for entry in own_files(folder)? {
             let entry = entry?;
             // Other servers may use the same folder, and delete or rename what is theirs.
             let Some(metadata) = unless_gone(entry.metadata())? else {
@@ -140,6 +153,27 @@ impl Cache {
     }
 }
 
+/// The files in a folder that a cache has made.
+fn own_files(folder: &Path) -> io::Result<impl Iterator<Item = io::Result<DirEntry>>> {
+    Ok(fs::read_dir(folder)?.filter(|entry| entry.as_ref().map_or(true, is_own)))
+}
+
+/// Whether a cache has made it, by its name: see [`Cache::path`] and [`Cache::store`].
+fn is_own(entry: &DirEntry) -> bool {
+    let is_hex = |text: &str, digits| {
+        text.len() == digits && text.bytes().all(|digit| digit.is_ascii_hexdigit())
+    };
+    let name = entry.file_name();
+    let Some((hash, rest)) = name.to_str().and_then(|name| name.split_once('-')) else {
+        return false;
+    };
+    let engine = match rest.split_once('.') {
+        Some((engine, ending)) if ending.ends_with(UNFINISHED) => engine,
+        _ => rest,
+    };
+    is_hex(hash, 2 * HASH) && is_hex(engine, 16)
+}
+
 /// None when somebody else has moved or deleted the file meanwhile.
 fn unless_gone<T>(outcome: io::Result<T>) -> io::Result<Option<T>> {
     match outcome {
@@ -160,7 +194,8 @@ fn write(path: &Path, code: &[u8]) -> io::Result<()> {
     file.write_all(code)
 }
 
-/// Makes the folder, and checks that nobody else can put anything into it.
+/// Makes the folder, and checks that nobody else can put anything into it. One that is not for compiled code alone stays as
+/// it is: it may have been named by mistake.
 fn prepare(folder: &Path) -> io::Result<()> {
     fs::DirBuilder::new()
         .recursive(true)
@@ -172,13 +207,20 @@ fn prepare(folder: &Path) -> io::Result<()> {
             "it belongs to another user, who could put code there",
         ));
     }
-    if metadata.mode() & 0o022 != 0 {
+    if metadata.mode() & OTHERS_WRITE != 0 {
+        let mut entries = fs::read_dir(folder)?;
+        let is_of_others = !entries.all(|entry| entry.is_ok_and(|entry| is_own(&entry)));
+        if is_of_others || metadata.mode() & FOR_EVERYBODY != 0 {
+            return Err(io::Error::other(
+                "others can write to it, and it is not for compiled code alone",
+            ));
+        }
         fs::set_permissions(folder, Permissions::from_mode(metadata.mode() & 0o700))?;
         tracing::warn!(
             "{} was writable for others; it is not any more, and is emptied",
             folder.display()
         );
-        for entry in fs::read_dir(folder)? {
+        for entry in own_files(folder)? {
             fs::remove_file(entry?.path())?;
         }
     }
@@ -197,6 +239,8 @@ fn deserialize(engine: &Engine, code: &[u8]) -> wasmtime::Result<Component> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
 
     const COMPONENT: &[u8] = b"\0asm\x0d\0\x01\0";
@@ -262,13 +306,64 @@ mod tests {
     }
 
     #[test]
+    fn a_folder_that_others_can_write_to_stays_as_it_is_when_it_holds_anything_else() {
+        let engine = Engine::default();
+        for (name, mode) in [("@root.redb", 0o775), ("-", 0o777), ("", 0o1777)] {
+            let folder = scratch("foreign");
+            load(&Cache::new(&folder, u64::MAX, &engine));
+            fs::set_permissions(&folder, Permissions::from_mode(mode)).unwrap();
+            if !name.is_empty() {
+                fs::write(folder.join(name), "").unwrap();
+            }
+            let names = || {
+                let entries = fs::read_dir(&folder).unwrap();
+                let names = entries.map(|entry| entry.unwrap().file_name());
+                names.collect::<BTreeSet<_>>()
+            };
+            let before = names();
+            let cache = Cache::new(&folder, u64::MAX, &engine);
+            assert!(!load(&cache));
+            assert!(!load(&cache), "it is not used");
+            assert_eq!(names(), before);
+            assert_eq!(fs::metadata(&folder).unwrap().mode() & 0o7777, mode);
+        }
+    }
+
+    #[test]
     fn the_bound_holds() {
         let folder = scratch("bound");
         let engine = Engine::default();
         let cache = Cache::new(&folder, 1, &engine);
         load(&cache);
-        fs::rename(only_file(&folder), folder.join("older")).unwrap();
+        let older = only_file(&folder).with_file_name(format!("{:064x}-{:016x}", 1, 1));
+        let unfinished = older.with_extension("1.unfinished");
+        fs::rename(only_file(&folder), &older).unwrap();
+        fs::copy(&older, &unfinished).unwrap();
         load(&cache);
-        assert_ne!(only_file(&folder), folder.join("older"));
+        assert!(!older.exists() && !unfinished.exists());
+        only_file(&folder);
+    }
+
+    #[test]
+    fn what_no_cache_has_made_is_never_deleted() {
+        let folder = scratch("mixed");
+        let engine = Engine::default();
+        let cache = Cache::new(&folder, 1, &engine);
+        let (hash, key) = ("0".repeat(64), "0".repeat(16));
+        let foreign = [
+            "tulpar.toml".to_owned(),
+            "older.unfinished".to_owned(),
+            hash.clone(),
+            format!("{hash}-{key}0"),
+            format!("{hash}-{key}.wasm"),
+            format!("{}-{key}", "g".repeat(64)),
+        ];
+        for name in &foreign {
+            fs::write(folder.join(name), "theirs").unwrap();
+        }
+        load(&cache);
+        for name in &foreign {
+            assert!(folder.join(name).exists(), "{name}");
+        }
     }
 }

@@ -13,20 +13,21 @@ mod turns;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 pub(super) use self::folder::identify;
 
 use self::entry::{File, Outcome};
 pub use self::folder::place;
-use self::folder::stamp;
+use self::folder::{file_of, stamp};
+use self::look::Found;
 use self::rivals::check_free;
 use self::turns::Turns;
 use super::Shared;
 use super::describe::Loaded;
 use super::host::one_line;
 use super::load::{Content, Refusal, load};
-use super::state::{Kept, State};
+use super::state::State;
 use super::watch::Watch;
 use crate::ids::PluginId;
 
@@ -123,19 +124,19 @@ impl Catalog {
     }
 
     /// Waits until something is different. What has to take effect is for the caller to do, who then says so by
-    /// [`Catalog::took_effect`] or [`Catalog::failed`]; none when a file is refused, for instance. Cancel-safe: what was
-    /// not returned is found again.
+    /// [`Catalog::took_effect`] or [`Catalog::failed`]; none when a file is refused or forgotten, for instance. Cancel-safe:
+    /// what was not returned is found again.
     pub async fn next(&mut self) -> Option<Change> {
         loop {
-            let (due, gone, ready) = self.look();
-            if let Some(gone) = gone {
-                return Some(Change::Removed(gone));
+            match self.look() {
+                Found::Gone(gone) => return Some(Change::Removed(gone)),
+                Found::Forgotten => return None,
+                Found::Ready(file) => {
+                    self.turns.took(&file);
+                    return self.load(&file, INCOMPLETE, Speed::Any).await;
+                }
+                Found::Nothing(due) => self.watch.changed(due).await,
             }
-            if let Some(file) = ready {
-                self.turns.took(&file);
-                return self.load(&file, INCOMPLETE, Speed::Any).await;
-            }
-            self.watch.changed(due).await;
         }
     }
 
@@ -151,56 +152,39 @@ impl Catalog {
                 return None;
             }
         };
-        let kept = self.state.of(&id.key());
-        if kept.disabled {
+        if self.state.of(&id.key()).disabled {
             self.set_outcome(file, Outcome::Disabled);
             return None;
         }
         let (since, before) = (known.since, known.stamp);
-        let content = Content::read(file, self.shared.config.load().limits.max_plugin_bytes).await;
+        let limit = self.shared.config.load().limits.max_plugin_bytes;
+        let mut content = Content::read(file, limit).await;
         if stamp(file) != before {
             // Somebody is writing it; the next look sees that.
             return None;
         }
-        let known = self.files.get_mut(file)?;
         if let Err(Refusal::Incomplete | Refusal::Empty) = &content
             && since.elapsed() < patience
         {
-            known.incomplete = true;
+            self.files.get_mut(file)?.incomplete = true;
             return None;
         }
-        known.hash = content.as_ref().ok().map(|content| content.hash);
-        if content.is_err() {
-            let limit = self.shared.config.load().limits.max_plugin_bytes;
-            known.hash = Content::hash_of(file, limit).await;
+        let hash = match &content {
+            Ok(content) => Some(content.hash),
+            Err(_) => Content::hash_of(file, limit).await,
+        };
+        self.files.get_mut(file)?.hash = hash;
+        if let Some(hash) = &hash
+            && let Some(instead) = self.state.instead_of(&id.key(), hash)
+        {
+            let instead = self.state.read(&instead).await;
+            content = instead.map_err(|_| Refusal::NotKept);
         }
         match content {
-            Ok(content) => self.load_content(file, id, kept, content, speed).await,
+            Ok(content) if speed == Speed::AtHand && !self.shared.has_code(&content.hash) => None,
+            Ok(content) => self.change_to(file, id, content).await,
             Err(refusal) => self.refuse(file, refusal),
         }
-    }
-
-    async fn load_content(
-        &mut self,
-        file: &Path,
-        id: PluginId,
-        kept: Kept,
-        mut content: Content,
-        speed: Speed,
-    ) -> Option<Change> {
-        if kept.rejected.as_deref() == Some(content.hash.to_hex().as_str())
-            && let Some(current) = &kept.current
-        {
-            match self.state.read(current).await {
-                Ok(instead) => content = instead,
-                // Not what was rejected.
-                Err(_) => return self.refuse(file, Refusal::NotKept),
-            }
-        }
-        if speed == Speed::AtHand && !self.shared.has_code(&content.hash) {
-            return None;
-        }
-        self.change_to(file, id, content).await
     }
 
     /// The change that has a plugin consist of what it did before. Made to take effect it lasts, over a restart too, until
@@ -329,7 +313,7 @@ impl Catalog {
             }
         };
         let id = new.plugin.id();
-        let file = self.file_of(id);
+        let file = file_of(&self.folder, &id.key());
         let in_file = self.files.get(&file).and_then(|known| known.hash);
         self.state
             .served(&id.key(), &content.hash, content.bytes(), in_file);
@@ -339,12 +323,12 @@ impl Catalog {
     /// A change has not taken effect; what served before serves on.
     pub fn failed(&mut self, change: Change, refusal: Refusal) {
         if let Change::Added(loaded, _) | Change::Replaced { new: loaded, .. } = change {
-            let file = self.file_of(loaded.plugin.id());
+            let file = file_of(&self.folder, &loaded.plugin.id().key());
             self.refuse(&file, refusal);
         }
     }
 
-    /// The settings are others: what was refused for them is looked at again.
+    /// The settings are others: what may be served with them is looked at again.
     pub fn reconsider(&mut self) {
         self.try_again(Refusal::depends_on_settings);
     }
@@ -394,6 +378,7 @@ impl Catalog {
                 "{}",
                 one_line(&line)
             );
+            known.since = Instant::now();
         }
         known.outcome = outcome;
     }
@@ -401,9 +386,5 @@ impl Catalog {
     /// What is loaded of a plugin.
     fn present(&self, id: &PluginId) -> Option<&Arc<Loaded>> {
         self.loaded.iter().find(|loaded| loaded.plugin.id() == id)
-    }
-
-    fn file_of(&self, id: &PluginId) -> PathBuf {
-        self.folder.join(id.to_string())
     }
 }

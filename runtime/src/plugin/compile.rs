@@ -4,8 +4,9 @@
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::fd::OwnedFd;
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
 use rustix::fs::{MemfdFlags, memfd_create};
@@ -25,6 +26,14 @@ const MAX_SAID: usize = 4 << 10;
 /// they have much to do.
 const NICE: i32 = 10;
 
+/// Signals by which others end a process, and which it does not get for what it does itself.
+const FROM_OUTSIDE: [i32; 4] = [
+    Signal::HUP.as_raw(),
+    Signal::INT.as_raw(),
+    Signal::TERM.as_raw(),
+    Signal::KILL.as_raw(),
+];
+
 /// Why there is no code.
 #[derive(Debug, thiserror::Error)]
 pub enum CompileError {
@@ -40,6 +49,9 @@ pub enum CompileError {
     /// The compiler broke.
     #[error("the compiler failed: {0}")]
     Broken(String),
+    /// Somebody else ended the compiler: the operating system for want of memory, for instance.
+    #[error("the compiler was ended from outside, by {0}; it is tried again")]
+    Killed(ExitStatus),
     /// There is no process to be had.
     #[error("no process can be started to compile it: {0}")]
     NoProcess(#[from] io::Error),
@@ -120,13 +132,18 @@ impl Compiler {
             return Ok(code);
         }
         let said = String::from_utf8_lossy(&ended.stderr[..ended.stderr.len().min(MAX_SAID)]);
-        let said = said.trim();
-        Err(match ended.status.code() {
-            Some(1) => CompileError::Invalid(said.to_owned()),
+        Err(self.failure(ended.status, said.trim()))
+    }
+
+    /// Why a process has ended so, and said that.
+    fn failure(&self, status: ExitStatus, said: &str) -> CompileError {
+        match (status.code(), status.signal()) {
+            (Some(1), _) => CompileError::Invalid(said.to_owned()),
             // What Rust says before it aborts for want of memory.
             _ if said.contains("memory allocation of") => CompileError::TooLarge(self.memory),
-            _ => CompileError::Broken(format!("{}: {said}", ended.status)),
-        })
+            (_, Some(signal)) if FROM_OUTSIDE.contains(&signal) => CompileError::Killed(status),
+            _ => CompileError::Broken(format!("{status}: {said}")),
+        }
     }
 }
 
@@ -170,4 +187,35 @@ fn confine(memory: u64) -> io::Result<()> {
     rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
     rustix::process::nice(NICE)?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::load::Refusal;
+    use super::*;
+
+    #[test]
+    fn p5_what_others_did_to_the_compiler_is_not_held_against_the_plugin() {
+        let compiler = Compiler::in_process();
+        let refused = |status: i32, said: &str| {
+            Refusal::from(compiler.failure(ExitStatus::from_raw(status), said))
+        };
+        for signal in FROM_OUTSIDE {
+            let refusal = refused(signal, "");
+            assert!(refusal.passes(), "{refusal}");
+            assert!(refusal.depends_on_settings(), "{refusal}");
+        }
+        for signal in [Signal::ABORT, Signal::SEGV, Signal::ILL] {
+            let refusal = refused(signal.as_raw(), "it panicked");
+            assert!(!refusal.passes(), "{refusal}");
+        }
+        let of_memory = refused(
+            Signal::ABORT.as_raw(),
+            "memory allocation of 8 bytes failed",
+        );
+        assert!(of_memory.to_string().contains("compile-memory-bytes"));
+        // The status that an exit with 1 leaves.
+        let invalid = refused(1 << 8, "it is not valid");
+        assert!(matches!(invalid, Refusal::Invalid(_)), "{invalid}");
+    }
 }

@@ -15,7 +15,7 @@ use wasmtime_wasi::{ResourceTable, WasiView};
 use wasmtime_wasi_io::bindings::wasi::io;
 
 use super::bindings;
-use super::host::HostState;
+use super::host::{HostState, link_error_code};
 use super::sandbox::deadline::TICK;
 use super::sandbox::{limiter, slices};
 use crate::config::Limits;
@@ -122,6 +122,7 @@ pub fn linker(engine: &Engine) -> wasmtime::Result<Linker<HostState>> {
     bindings::wasi::keyvalue::atomics::add_to_linker::<_, HasSelf<HostState>>(l, own)?;
     bindings::wasi::keyvalue::batch::add_to_linker::<_, HasSelf<HostState>>(l, own)?;
     wasmtime_wasi_http::p2::add_only_http_to_linker_async(l)?;
+    link_error_code(l)?;
 
     let table: fn(&mut HostState) -> &mut ResourceTable = |state| state.ctx().table;
     io::error::add_to_linker::<_, HasSelf<ResourceTable>>(l, table)?;

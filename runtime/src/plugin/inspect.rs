@@ -154,7 +154,9 @@ impl Inspector {
 /// What a plugin with these imports and handlers wants.
 fn needs(outline: &Outline, id: &PluginId, handlers: Option<&[Handler]>) -> Vec<Need> {
     let imports = |prefix: &str| outline.imports.iter().any(|name| name.starts_with(prefix));
-    let table = format!("[plugin.\"{}\"]", id.name);
+    // Whose it is, its file alone does not say.
+    let name = &id.name;
+    let table = format!("[plugin.\"{name}\"] ([plugin.\"TENANT/{name}\"] for a tenant's)");
     let mut needs = Vec::new();
     let mut need = |what, why: String| needs.push(Need { what, why });
     if imports("wasi:http/outgoing-handler@") {

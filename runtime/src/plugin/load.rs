@@ -104,16 +104,19 @@ impl Refusal {
             Self::Unreadable(_)
                 | Self::Describe(CallError::Quota(_))
                 | Self::Replace(ReplaceError::Instance(CallError::Quota(_)))
-                | Self::Compile(CompileError::NoProcess(_))
+                | Self::Compile(CompileError::NoProcess(_) | CompileError::Killed(_))
         )
     }
 
-    /// Whether it may be served when settings are others.
+    /// Whether it may be served when settings are others, or the machine is less busy: its operator says so in the same way.
     #[must_use]
     pub fn depends_on_settings(&self) -> bool {
         matches!(
             self,
-            Self::TooLarge { .. } | Self::Describe(_) | Self::Replace(_)
+            Self::TooLarge { .. }
+                | Self::Describe(_)
+                | Self::Replace(_)
+                | Self::Compile(CompileError::TooSlow(_) | CompileError::Killed(_))
         )
     }
 }
@@ -172,11 +175,7 @@ pub async fn load(
 ) -> Result<Loaded, Refusal> {
     let begun = Instant::now();
     let (code, cached) = code(shared, content).await?;
-    if code.keeps {
-        // Opening it reads all of it, for which no event of the plugin's should have to wait. When it fails, the log says
-        // so, and it is tried again when it is used.
-        let _ = shared.stores.of(id.tenant.as_deref()).await;
-    }
+    let keeps = code.keeps;
     let generation = Generation {
         number,
         hash: content.hash,
@@ -193,6 +192,11 @@ pub async fn load(
             loaded
         }
     };
+    if keeps {
+        // Opening it reads all of it, for which no event of the plugin's should have to wait. When it fails, the log says
+        // so, and it is tried again when it is used.
+        let _ = loaded.plugin.store.open().await;
+    }
     warn_of_difference(&loaded, metadata::read(content.bytes()));
     tracing::debug!(file = %loaded.plugin.id, cached, ms = begun.elapsed().as_millis(), "plugin loaded");
     Ok(loaded)

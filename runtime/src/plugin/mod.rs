@@ -164,6 +164,7 @@ pub struct Plugin {
     /// What its use of what all share is counted on.
     account: Account,
     log: Arc<PluginLog>,
+    store: Arc<store::Access>,
     /// The namespaces that it may address.
     sender: Sender,
     /// The instance for the events of a namespace and the requests of a middleware.
@@ -230,7 +231,8 @@ impl Plugin {
             generation: ArcSwap::from_pointee(generation),
             log: Arc::new(PluginLog::new(id.clone(), account.clone())),
             account,
-            sender: shared.ulak.sender(id.tenant.as_deref()),
+            sender: shared.ulak.sender(tenant),
+            store: Arc::new(store::Access::new(&shared.stores, tenant)),
             shared: shared.clone(),
             events: Place::new(),
             jobs: Place::new(),
@@ -343,9 +345,12 @@ impl Plugin {
         self.terms.load().settings.clone()
     }
 
-    /// Bytes that it may hand over in one call of a host function: a whole message and some small change.
+    /// Bytes that it may hand over in one call of a host function: a whole message, or as many values as its store takes at
+    /// once, and some small change.
     fn hostcall_fuel(&self) -> usize {
-        self.terms.load().settings.limits.max_message_bytes + (1 << 20)
+        let limits = &self.terms.load().settings.limits;
+        let values = limits.store_value_bytes.max(store::MAX_BATCH_BYTES);
+        limits.max_message_bytes.max(values) + (1 << 20)
     }
 
     /// The right to take on one request, for as long as it is held; none when its controller, or all of them together,

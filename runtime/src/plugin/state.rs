@@ -2,9 +2,10 @@
 //! consisted of before.
 //!
 //! `plugins.json` names, for each plugin, the files it was made of by their hashes; `files/HASH.wasm` are these files.
+//! Whoever writes there holds the lock on `lock`.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
+use std::fs::{self, TryLockError};
 use std::io::{self, ErrorKind::NotADirectory, ErrorKind::NotFound, Write};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
@@ -16,10 +17,14 @@ use super::load::{Content, Refusal};
 
 /// The file in the folder that says it.
 const NAME: &str = "plugins.json";
+/// The file whose lock one server has, as each writes all that it knows: with two, what the other has written would go.
+const LOCK: &str = "lock";
 
 /// The state, and the folder where it is kept.
 pub(super) struct State {
     folder: PathBuf,
+    /// None: the folder is not this server's to write to.
+    lock: Option<fs::File>,
     plugins: BTreeMap<String, Kept>,
 }
 
@@ -47,20 +52,16 @@ fn is_false(value: &bool) -> bool {
 }
 
 impl State {
-    /// What is kept in `folder`, which is made when it is missing. When it cannot be made the log says so, and nothing is
-    /// kept over a restart.
+    /// What is kept in `folder`, which is made when it is missing. When it cannot be made, or is another server's, the log
+    /// says so, and nothing more is kept over a restart.
     ///
     /// # Errors
     /// What was kept is there and cannot be read: what is disabled would be served.
     pub(super) fn open(folder: &Path) -> anyhow::Result<Self> {
-        let made = fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(folder.join("files"));
-        if let Err(error) = made {
+        let lock = lock(folder).inspect_err(|error| {
             let folder = folder.display();
             tracing::warn!("nothing is kept of plugins over a restart: {folder}: {error}");
-        }
+        });
         let file = folder.join(NAME);
         let read = match fs::read(&file) {
             Ok(text) => serde_json::from_slice(&text).map_err(io::Error::from),
@@ -77,6 +78,7 @@ impl State {
         })?;
         Ok(Self {
             folder: folder.to_owned(),
+            lock: lock.ok(),
             plugins,
         })
     }
@@ -99,21 +101,42 @@ impl State {
         self.save(plugins)
     }
 
-    /// Forgets a plugin whose file is gone, unless it is disabled: it would not be if it came again.
-    pub(super) fn forget(&mut self, key: &str) {
-        if self.of(key).disabled {
+    /// Forgets the plugins whose files are gone, but not those that are disabled: they would not be if they came again.
+    pub(super) fn retain(&mut self, is_there: impl Fn(&str) -> bool) {
+        let stays = |key: &String, kept: &Kept| kept.disabled || is_there(key);
+        if self.plugins.iter().all(|(key, kept)| stays(key, kept)) {
             return;
         }
         let mut plugins = self.plugins.clone();
-        if plugins.remove(key).is_some()
-            && let Err(error) = self.save(plugins).and_then(|()| self.tidy())
-        {
-            tracing::warn!("cannot forget {key}: {}: {error}", self.folder.display());
+        plugins.retain(|key, kept| stays(key, kept));
+        if let Err(error) = self.save(plugins).and_then(|()| self.tidy()) {
+            tracing::warn!(
+                "cannot forget plugins that are gone: {}: {error}",
+                self.folder.display()
+            );
         }
+    }
+
+    /// The hash of what serves instead of a file that consists of that, because it was rolled back. With anything else in
+    /// the file the rollback is over, also when it is not served.
+    pub(super) fn instead_of(&mut self, key: &str, in_file: &blake3::Hash) -> Option<String> {
+        let mut kept = self.of(key);
+        let rejected = kept.rejected.take()?;
+        if rejected == in_file.to_hex().as_str() {
+            return kept.current;
+        }
+        if let Err(error) = self.set(key, kept) {
+            tracing::warn!(
+                "the rollback of {key} cannot be ended: {}: {error}",
+                self.folder.display()
+            );
+        }
+        None
     }
 
     /// Writes it down first, so that nothing counts that would be gone after a restart.
     fn save(&mut self, plugins: BTreeMap<String, Kept>) -> io::Result<()> {
+        self.check_lock()?;
         let text = serde_json::to_vec_pretty(&plugins)?;
         write(&self.folder.join(NAME), &text)?;
         self.plugins = plugins;
@@ -137,10 +160,10 @@ impl State {
             kept.previous = kept.current.replace(hash.clone());
         }
         let file = self.file(&hash);
-        let written = match file.exists() {
+        let written = self.check_lock().and_then(|()| match file.exists() {
             true => Ok(()),
             false => write(&file, bytes),
-        };
+        });
         let written = written
             .and_then(|()| self.set(key, kept))
             .and_then(|()| self.tidy());
@@ -164,6 +187,16 @@ impl State {
         }
     }
 
+    /// Only who has the lock writes or deletes anything.
+    fn check_lock(&self) -> io::Result<()> {
+        match self.lock {
+            Some(_) => Ok(()),
+            None => Err(io::Error::other(
+                "the folder `state` was not to be had when the server started, and the log says why",
+            )),
+        }
+    }
+
     /// The file with that hash.
     fn file(&self, hash: &str) -> PathBuf {
         self.folder.join("files").join(format!("{hash}.wasm"))
@@ -184,6 +217,22 @@ impl State {
             }
         }
         Ok(())
+    }
+}
+
+/// Makes the folder, and has it be this server's until the file is dropped, or the server ends in whatever way.
+fn lock(folder: &Path) -> io::Result<fs::File> {
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(folder.join("files"))?;
+    let lock = fs::File::create(folder.join(LOCK))?;
+    match lock.try_lock() {
+        Ok(()) => Ok(lock),
+        Err(TryLockError::WouldBlock) => Err(io::Error::other(
+            "another server keeps its plugins there; name another folder (state)",
+        )),
+        Err(TryLockError::Error(error)) => Err(error),
     }
 }
 

@@ -32,7 +32,7 @@ impl Surroundings {
             clock: Arc::new(MachineClock),
             backplane: Arc::new(Local),
             nats: None,
-            network: Arc::new(Internet),
+            network: Arc::new(Internet::default()),
         }
     }
 }

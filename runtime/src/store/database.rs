@@ -29,6 +29,8 @@ pub(super) struct Handle {
     broken: AtomicBool,
     /// Held by the one that opens; the last failure to do so.
     opening: Arc<tokio::sync::Mutex<Option<(Instant, StoreError)>>>,
+    /// Held by the one that reads as much as it takes: a tenant's calls, of which there may be many, take one thread.
+    reading: Arc<tokio::sync::Mutex<()>>,
 }
 
 impl Handle {
@@ -38,6 +40,7 @@ impl Handle {
             database: RwLock::default(),
             broken: AtomicBool::new(false),
             opening: Arc::default(),
+            reading: Arc::default(),
         }
     }
 
@@ -55,13 +58,18 @@ impl Handle {
         }
     }
 
-    /// Reads as much as it takes, on a thread for blocking work: a long listing may take tens of milliseconds.
+    /// Reads as much as it takes, on a thread for blocking work: a long listing may take tens of milliseconds. One after the
+    /// other, also when whoever asked has left meanwhile.
     pub(super) async fn read<T: Send + 'static>(
         self: &Arc<Self>,
         work: impl Fn(&Entries) -> Result<T, Error> + Send + 'static,
     ) -> Result<T, StoreError> {
-        self.on_pool(move |database| work(&database.begin_read()?.open_table(ENTRIES)?))
-            .await
+        let turn = self.reading.clone().lock_owned().await;
+        self.on_pool(move |database| {
+            let _turn = &turn;
+            work(&database.begin_read()?.open_table(ENTRIES)?)
+        })
+        .await
     }
 
     pub(super) async fn on_pool<T: Send + 'static>(

@@ -26,7 +26,7 @@ mod tenant;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 
 pub use self::error::StoreError;
 use self::jetstream::{Jetstream, JetstreamStore};
@@ -61,8 +61,7 @@ pub struct Limits {
     pub value_bytes: usize,
 }
 
-/// The stores of all tenants. Clones are the same stores. They are closed when the last clone and the last [`Store`]
-/// taken from it are dropped.
+/// The stores of all tenants. Clones are the same stores. Each is closed when nobody has it any more.
 #[derive(Clone, Debug)]
 pub struct Stores {
     inner: Arc<Inner>,
@@ -72,7 +71,7 @@ pub struct Stores {
 struct Inner {
     place: Place,
     limits: Limits,
-    stores: Mutex<HashMap<Option<String>, Arc<Store>>>,
+    stores: Mutex<HashMap<Option<String>, Weak<Store>>>,
 }
 
 /// Where stores are.
@@ -107,31 +106,74 @@ impl Stores {
         }
     }
 
-    /// The store of a tenant, or of the root folder, opened. Whoever asks for the same tenant gets the same store.
-    /// Cancel-safe.
+    /// The store of a tenant, or of the root folder, opened. Whoever asks for the same tenant gets the same store, as long as
+    /// somebody has it. Cancel-safe.
     ///
     /// # Errors
     /// The name is none that a tenant can have, or the file or the bucket cannot be opened. The next call tries again.
     pub async fn of(&self, tenant: Option<&str>) -> Result<Arc<Store>, StoreError> {
-        let file = file::name(tenant).ok_or(StoreError::InvalidTenant)?;
-        let store = self
-            .inner
-            .stores
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .entry(tenant.map(str::to_owned))
-            .or_insert_with(|| {
-                let limits = self.inner.limits;
-                Arc::new(match &self.inner.place {
-                    Place::Folder(folder) => Store::in_file(&folder.join(file), limits),
-                    Place::Jetstream(jetstream) => {
-                        Store::in_jetstream(JetstreamStore::new(jetstream, tenant), limits)
-                    }
-                })
-            })
-            .clone();
+        let store = self.take(tenant)?;
         store.ready().await?;
         Ok(store)
+    }
+
+    /// The same, which may not be open.
+    fn take(&self, tenant: Option<&str>) -> Result<Arc<Store>, StoreError> {
+        let file = file::name(tenant).ok_or(StoreError::InvalidTenant)?;
+        let stores = self.inner.stores.lock();
+        let mut stores = stores.unwrap_or_else(PoisonError::into_inner);
+        let tenant = tenant.map(str::to_owned);
+        if let Some(store) = stores.get(&tenant).and_then(Weak::upgrade) {
+            return Ok(store);
+        }
+        // Those of tenants that are gone.
+        stores.retain(|_, store| store.strong_count() > 0);
+        let limits = self.inner.limits;
+        let store = Arc::new(match &self.inner.place {
+            Place::Folder(folder) => Store::in_file(&folder.join(file), limits),
+            Place::Jetstream(jetstream) => {
+                let store = JetstreamStore::new(jetstream, tenant.as_deref());
+                Store::in_jetstream(store, limits)
+            }
+        });
+        stores.insert(tenant, Arc::downgrade(&store));
+        Ok(store)
+    }
+}
+
+/// A plugin's way to its tenant's store, which stays open from the first use on, for as long as this is there.
+#[derive(Debug)]
+pub struct Access {
+    stores: Stores,
+    tenant: Option<String>,
+    store: OnceLock<Arc<Store>>,
+}
+
+impl Access {
+    /// To the store of a tenant, or of the root folder. Does not touch the disk.
+    #[must_use]
+    pub fn new(stores: &Stores, tenant: Option<&str>) -> Self {
+        Self {
+            stores: stores.clone(),
+            tenant: tenant.map(str::to_owned),
+            store: OnceLock::new(),
+        }
+    }
+
+    /// The store, opened. Cancel-safe.
+    ///
+    /// # Errors
+    /// See [`Stores::of`].
+    pub async fn open(&self) -> Result<Arc<Store>, StoreError> {
+        let store = match self.store.get() {
+            Some(store) => store,
+            None => {
+                let store = self.stores.take(self.tenant.as_deref())?;
+                self.store.get_or_init(|| store)
+            }
+        };
+        store.ready().await?;
+        Ok(store.clone())
     }
 }
 
@@ -143,6 +185,26 @@ mod tests {
         tenant_bytes: 64 << 20,
         value_bytes: 1 << 20,
     };
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_store_is_open_as_long_as_somebody_has_a_way_to_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let stores = Stores::in_folder(folder.path(), LIMITS);
+        let ways = [0, 1].map(|_| Access::new(&stores, Some("acme")));
+        let store = Arc::downgrade(&ways[0].open().await.unwrap());
+        assert!(Arc::ptr_eq(
+            &ways[1].open().await.unwrap(),
+            &store.upgrade().unwrap()
+        ));
+        let [one, other] = ways;
+        drop(one);
+        assert!(store.upgrade().is_some());
+        drop(other);
+        assert!(store.upgrade().is_none());
+        stores.of(Some("other")).await.unwrap();
+        assert_eq!(stores.inner.stores.lock().unwrap().len(), 1);
+        stores.of(Some("acme")).await.unwrap();
+    }
 
     #[tokio::test(flavor = "multi_thread")]
     async fn tenants_are_apart() {

@@ -316,9 +316,12 @@ mod tests {
     fn a_runtime_that_stops_leaves_a_store_that_works() {
         let folder = tempfile::tempdir().unwrap();
         let stores = Stores::in_folder(folder.path(), LIMITS);
+        let mut held = None;
         for round in 1..=20_u64 {
             let runtime = tokio::runtime::Builder::new_multi_thread().build().unwrap();
             let store = runtime.block_on(stores.of(None)).unwrap();
+            // It stays open.
+            held.get_or_insert_with(|| store.clone());
             for _ in 0..50 {
                 let store = store.clone();
                 runtime.spawn(async move { store.increment("b", "n", 1).await });

@@ -22,6 +22,7 @@ impl Worker {
         match config::get("start")?.as_deref() {
             Some("fail") => return Err(Error::msg("told not to start")),
             Some("slow") => be_busy(Duration::from_millis(500)),
+            Some(url) if url.starts_with("https://") => drop(fetch::get(url)?),
             _ => {}
         }
         self.started = true;
@@ -44,6 +45,7 @@ impl Worker {
             Some(slow) if slow.starts_with("slow ") => {
                 be_busy(Duration::from_millis(slow["slow ".len()..].parse()?));
             }
+            Some(url) if url.starts_with("https://") => drop(fetch::get(url)?),
             _ => {}
         }
         tell(json!({ "event": "tock", "number": number }))

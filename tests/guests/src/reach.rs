@@ -1,5 +1,7 @@
 //! What a plugin of any kind does when it is told to: the functions of the SDK that need no socket.
 
+use std::time::Duration;
+
 use serde::Deserialize;
 use serde_json::Value;
 use tulpar::prelude::*;
@@ -69,6 +71,8 @@ pub enum Call {
     ConfigAll(),
     /// A URL.
     Fetch(String),
+    /// `[URL, milliseconds]`: what each step may take.
+    FetchWithin(String, u64),
     /// A text for the log.
     Say(String),
 }
@@ -124,10 +128,11 @@ pub fn obey(call: &Call) -> Result<Value> {
         Call::KvDeleteMany(bucket, keys) => kept(with(bucket, |bucket| bucket.delete_many(keys))),
         Call::Config(key) => config::get(key)?.into(),
         Call::ConfigAll() => json!(config::all()?),
-        Call::Fetch(url) => match fetch::get(url) {
-            Ok(response) => json!({ "status": response.status, "body": response.text() }),
-            Err(error) => json!({ "error": error.to_string() }),
-        },
+        Call::Fetch(url) => fetched(fetch::get(url)),
+        Call::FetchWithin(url, limit) => {
+            let limit = Duration::from_millis(*limit);
+            fetched(fetch::Request::get(url).timeout(limit).send())
+        }
         Call::Say(text) => {
             log::info(text);
             Value::Null
@@ -167,6 +172,13 @@ fn counted(all: cluster::Count) -> Value {
 fn listed(mut all: cluster::Listing) -> Value {
     all.names.sort();
     json!({ "names": all.names, "more": all.more, "nodes": all.nodes, "silent": all.silent })
+}
+
+fn fetched(outcome: Result<fetch::Response, fetch::FetchError>) -> Value {
+    match outcome {
+        Ok(response) => json!({ "status": response.status, "body": response.text() }),
+        Err(error) => json!({ "error": error.to_string() }),
+    }
 }
 
 fn with<T>(

@@ -12,11 +12,14 @@ export class Refused extends Error {
   }
 }
 
-/** The server gives no answer. */
+/** The server gives no answer. What it was told to do it may have done all the same, or do it later. */
 export class Unreachable extends Error {}
 
-/** How long an answer may take, in milliseconds, and one to a file. */
-const [PATIENCE, PATIENCE_WITH_FILES] = [10_000, 150_000];
+/** How long an answer may take, in milliseconds, and one to what changes something, which may have to wait for its turn. */
+const [PATIENCE, PATIENCE_WITH_CHANGES] = [10_000, 150_000];
+
+/** What a token is made of. A header takes nothing else. */
+const TOKEN = /^[\x21-\x7e]+$/;
 
 async function reach(path, options, patience) {
   try {
@@ -29,12 +32,16 @@ async function reach(path, options, patience) {
 async function ask(method, path, query = {}, body, type) {
   for (;;) {
     const token = sessionStorage.getItem(KEY);
+    if (token !== null && !TOKEN.test(token)) {
+      sessionStorage.setItem(KEY, await askForToken(true));
+      continue;
+    }
     const headers = { "Tulpar-Admin": "1" };
     if (token) headers.Authorization = `Bearer ${token}`;
     if (type) headers["Content-Type"] = type;
     const given = Object.entries(query).filter(([, value]) => value !== undefined && value !== "");
     const search = given.length ? `?${new URLSearchParams(given)}` : "";
-    const answer = await reach(path + search, { method, headers, body }, method === "PUT" ? PATIENCE_WITH_FILES : PATIENCE);
+    const answer = await reach(path + search, { method, headers, body }, method === "GET" ? PATIENCE : PATIENCE_WITH_CHANGES);
     if (answer.status === 401) {
       sessionStorage.setItem(KEY, await askForToken(token !== null));
       continue;

@@ -19,7 +19,7 @@ export async function attempt(done, work) {
     say(done);
     return true;
   } catch (error) {
-    say(`Not done: ${error.message}.`, true);
+    say(error.status ? `Not done: ${error.message}.` : `It may be done or not: ${error.message}.`, true);
     return false;
   }
 }

@@ -67,6 +67,8 @@ function remember({ server, plugins }) {
   if (node !== server.node) history.clear();
   node = server.node;
   const time = server["uptime-ms"] / 1000;
+  // What there is without any plugin.
+  const nothing = { sockets: 0, uses: { rooms: 0, "memory-bytes": 0 }, messages: { received: 0, sent: 0 }, calls: {}, "cpu-seconds": 0 };
   const levels = ({ sockets, uses }) => ({ sockets, rooms: uses.rooms, "memory-bytes": uses["memory-bytes"] });
   const growing = ({ messages, calls, ...plugin }) => ({
     "messages-in": messages.received,
@@ -74,12 +76,12 @@ function remember({ server, plugins }) {
     calls: Object.values(calls).reduce((all, { count }) => all + count, 0),
     "cpu-ms": plugin["cpu-seconds"] * 1000,
   });
-  const total = (all) => all.reduce((sums, numbers) => {
-    for (const [name, number] of Object.entries(numbers)) sums[name] = (sums[name] ?? 0) + number;
+  const total = (numbers) => [nothing, ...plugins].map(numbers).reduce((sums, next) => {
+    for (const [name, number] of Object.entries(next)) sums[name] = (sums[name] ?? 0) + number;
     return sums;
   }, {});
   for (const plugin of plugins) history.take(`plugin ${plugin.name}`, time, levels(plugin), growing(plugin));
-  history.take("server", time, total(plugins.map(levels)), total(plugins.map(growing)));
+  history.take("server", time, total(levels), total(growing));
   history.keep(new Set(["server", ...plugins.map(({ name }) => `plugin ${name}`)]));
 }
 

@@ -28,6 +28,7 @@ const calls = ({ calls }) => Object.values(calls).reduce((all, { count }) => all
 const ofEach = (counts) => Object.entries(counts).map(([name, number]) => `${count(number)} ${name}`).join(", ");
 
 const FACTS = [
+  ["Missing middlewares", (it) => it.missing.join(", ")],
   ["Generation", (it) => it.generation ?? "–"],
   ["Instances", (it) => count(it.uses.instances)],
   ["Calls", (it) => count(calls(it))],
@@ -64,7 +65,8 @@ export function plugin(name) {
   }, label));
   const uploads = h("section", { className: "card", hidden: true, "aria-label": "Replace it" });
   const log = new Log();
-  let last = 0;
+  // The last line that was read, and whose count that is.
+  let [last, counting] = [0, undefined];
   return {
     title: name,
     root: [
@@ -98,10 +100,15 @@ export function plugin(name) {
       for (const [key, plot] of plots) plot.show(history.of(owner, key));
     },
     async poll() {
-      const { lines } = await get("/api/log", { plugin: name, after: last });
+      const { node, lines } = await get("/api/log", { plugin: name, after: last });
+      if (counting !== undefined && counting !== node) {
+        // A server that has started anew counts anew. Next time it tells all that it has.
+        [counting, last] = [node, 0];
+        log.clear();
+        return;
+      }
+      counting = node;
       if (lines.length === 0) return;
-      // A server that has started anew counts anew.
-      if (lines[0].number <= last) log.clear();
       last = lines.at(-1).number;
       log.add(lines);
     },

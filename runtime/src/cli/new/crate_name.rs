@@ -7,7 +7,7 @@ use anyhow::{Result, bail};
 /// The longest name; crates.io has the same.
 const LONGEST: usize = 64;
 
-/// Names that mean something to Rust or to Cargo, or that a plugin depends on.
+/// Names that mean something to Rust or to Cargo, or that a plugin depends on, with `_` for `-`.
 const TAKEN: &[&str] = &[
     "abstract",
     "alloc",
@@ -61,8 +61,8 @@ const TAKEN: &[&str] = &[
     "true",
     "try",
     "tulpar",
-    "tulpar-macros",
-    "tulpar-test",
+    "tulpar_macros",
+    "tulpar_test",
     "type",
     "typeof",
     "unsafe",
@@ -71,6 +71,73 @@ const TAKEN: &[&str] = &[
     "where",
     "while",
     "yield",
+];
+
+/// What types cannot be called in a plugin: what its source has from the preludes of `tulpar` and of Rust.
+const TYPES: &[&str] = &[
+    "AsMut",
+    "AsRef",
+    "AsyncFn",
+    "AsyncFnMut",
+    "AsyncFnOnce",
+    "Box",
+    "Clone",
+    "CloseEvent",
+    "Context",
+    "Copy",
+    "Debug",
+    "Default",
+    "DoubleEndedIterator",
+    "Drop",
+    "Eq",
+    "Err",
+    "Error",
+    "ExactSizeIterator",
+    "Extend",
+    "Fn",
+    "FnMut",
+    "FnOnce",
+    "From",
+    "FromIterator",
+    "Future",
+    "Hash",
+    "Into",
+    "IntoFuture",
+    "IntoIterator",
+    "IntoResponse",
+    "Iterator",
+    "Json",
+    "Message",
+    "Middleware",
+    "Namespace",
+    "None",
+    "Ok",
+    "Option",
+    "Ord",
+    "PartialEq",
+    "PartialOrd",
+    "Request",
+    "Response",
+    "Result",
+    "Self",
+    "Send",
+    "Sized",
+    "Socket",
+    "SocketError",
+    "Some",
+    "String",
+    "Sync",
+    "ToOwned",
+    "ToString",
+    "TryFrom",
+    "TryInto",
+    "Ulak",
+    "UlakError",
+    "UlakErrorCode",
+    "Unpin",
+    "Value",
+    "Vec",
+    "Verdict",
 ];
 
 /// A name that a crate can have.
@@ -95,7 +162,7 @@ impl CrateName {
         if name.len() > LONGEST {
             bail!(problem(&format!("it has more than {LONGEST} characters")));
         }
-        if TAKEN.contains(&name.as_ref()) {
+        if TAKEN.contains(&name.replace('-', "_").as_str()) {
             bail!(problem("that means something to Rust, Cargo or Tulpar"));
         }
         Ok(Self(name.into_owned()))
@@ -111,15 +178,19 @@ impl CrateName {
         self.0.replace('-', "_")
     }
 
-    /// A type's name for it: `chat-rooms` is `ChatRooms`.
+    /// A type's name for it: `chat-rooms` is `ChatRooms`, and `message` is `MessagePlugin`.
     pub(super) fn type_name(&self) -> String {
         let words = self.0.split(['-', '_']);
-        words
+        let name: String = words
             .flat_map(|word| {
                 let (first, rest) = word.split_at(word.len().min(1));
                 [first.to_ascii_uppercase(), rest.to_owned()]
             })
-            .collect()
+            .collect();
+        match TYPES.contains(&name.as_str()) {
+            true => name + "Plugin",
+            false => name,
+        }
     }
 }
 
@@ -141,6 +212,9 @@ mod tests {
             let error = CrateName::of(Path::new(bad)).expect_err(bad);
             assert!(error.to_string().contains("cannot be called"), "{error}");
         }
+        for bad in ["tulpar-test", "tulpar_test", "proc-macro"] {
+            assert!(CrateName::of(Path::new(bad)).is_err(), "{bad}");
+        }
     }
 
     #[test]
@@ -150,9 +224,29 @@ mod tests {
             ("chat-rooms", "ChatRooms"),
             ("a_1b", "A1b"),
             ("a--b-", "AB"),
+            ("ok", "OkPlugin"),
+            ("ulak-error-code", "UlakErrorCodePlugin"),
+            ("self-", "SelfPlugin"),
         ] {
             let name = CrateName::of(Path::new(name)).unwrap();
             assert_eq!(name.type_name(), expected);
+        }
+    }
+
+    #[test]
+    fn no_type_is_called_as_what_a_plugin_has_from_the_prelude() {
+        let sdk = Path::new(env!("CARGO_MANIFEST_DIR")).join("../guest-sdk/src/lib.rs");
+        let source = std::fs::read_to_string(sdk).unwrap();
+        let (_, prelude) = source.split_once("pub mod prelude {").unwrap();
+        let (_, prelude) = prelude.split_once("pub use crate::{").unwrap();
+        let (names, _) = prelude.split_once('}').unwrap();
+        let names: Vec<_> = names.split(',').map(str::trim).collect();
+        assert!(names.contains(&"CloseEvent"), "{names:?}");
+        for name in names {
+            assert!(
+                !name.starts_with(char::is_uppercase) || TYPES.contains(&name),
+                "{name}"
+            );
         }
     }
 }

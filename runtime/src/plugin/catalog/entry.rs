@@ -12,7 +12,7 @@ use crate::ids::PluginId;
 pub(super) struct File {
     pub(super) id: Result<PluginId, Arc<Refusal>>,
     pub(super) stamp: Stamp,
-    /// Since when it is as it is.
+    /// Since when it is as it is, or is refused as it is.
     pub(super) since: Instant,
     /// Whether it ends too early, and has been given time for that.
     pub(super) incomplete: bool,

@@ -74,6 +74,16 @@ pub(super) fn scan(folder: &Path) -> std::io::Result<Scanned> {
     })
 }
 
+/// Whether a file is in one of these folders.
+pub(super) fn lies_in(file: &Path, folders: &[PathBuf]) -> bool {
+    folders.iter().any(|folder| file.parent() == Some(folder))
+}
+
+/// The file of the plugin with that key, see [`PluginId::key`].
+pub(super) fn file_of(folder: &Path, key: &str) -> PathBuf {
+    folder.join(format!("{key}.wasm"))
+}
+
 /// The folder and those in it that may be tenants'.
 pub(super) fn folders(folder: &Path) -> BTreeSet<PathBuf> {
     let inside = entries(folder).unwrap_or_default().into_iter();

@@ -6,16 +6,28 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::entry::{File, Outcome};
-use super::folder::{Scanned, folders, scan};
+use super::folder::{Scanned, file_of, folders, lies_in, scan};
 use super::{Catalog, INCOMPLETE};
 use crate::plugin::describe::Loaded;
 
-/// After what time a file is tried again that was refused for what passes.
+/// How long after its refusal a file is tried again that was refused for what passes.
 const RETRY: Duration = Duration::from_secs(10);
 
+/// What is to be done next.
+pub(super) enum Found {
+    /// A plugin is not to be served any more.
+    Gone(Arc<Loaded>),
+    /// What has gone is in no list any more.
+    Forgotten,
+    /// A file is to be loaded.
+    Ready(PathBuf),
+    /// To look again, at the latest then.
+    Nothing(Option<Instant>),
+}
+
 impl Catalog {
-    /// Looks at the folder: when to look again, a plugin that has gone, or a file that is to be loaded.
-    pub(super) fn look(&mut self) -> (Option<Instant>, Option<Arc<Loaded>>, Option<PathBuf>) {
+    /// Looks at the folder.
+    pub(super) fn look(&mut self) -> Found {
         self.watch.watch(folders(&self.folder));
         let found = match scan(&self.folder) {
             Ok(found) => found,
@@ -24,7 +36,7 @@ impl Catalog {
                     "cannot read the plugins folder {}: {error}",
                     self.folder.display()
                 );
-                return (None, None, None);
+                return Found::Nothing(None);
             }
         };
         let Scanned { found, unreadable } = found;
@@ -40,16 +52,13 @@ impl Catalog {
         }
         let mut due: Option<Instant> = None;
         let mut not_before = |when: Instant| due = Some(due.map_or(when, |due| due.min(when)));
-        let (mut gone, mut forgotten) = (None, Vec::new());
+        let (mut gone, mut forgotten) = (None, BTreeSet::new());
         let mut ready: Option<(_, PathBuf)> = None;
         self.turns.retain(self.files.keys());
         let now = Instant::now();
         for (file, known) in &mut self.files {
             // Of what cannot be read nobody knows, and it stays as it is.
-            let unknown = unreadable
-                .iter()
-                .any(|folder| file.parent() == Some(folder));
-            if unknown {
+            if lies_in(file, &unreadable) {
                 continue;
             }
             let is_there = there.contains(file);
@@ -87,25 +96,28 @@ impl Catalog {
                 }
                 (Outcome::Settling, true) => not_before(settles),
                 (Outcome::Refused(refusal), true) if refusal.passes() => {
-                    if known.since + RETRY <= now {
-                        known.since = now;
+                    let again = known.since + RETRY;
+                    if again <= now {
                         known.outcome = Outcome::Settling;
                     }
-                    not_before(known.since + RETRY);
+                    not_before(again);
                 }
                 (_, true) => {}
                 (_, false) if settles > now => not_before(settles),
                 (_, false) => match serves {
                     Some(serves) => gone = gone.or(Some(serves.clone())),
-                    None => forgotten.push(file.clone()),
+                    None => _ = forgotten.insert(file.clone()),
                 },
             }
         }
-        for file in forgotten {
-            if let Some(File { id: Ok(id), .. }) = self.files.remove(&file) {
-                self.state.forget(&id.key());
-            }
+        self.files.retain(|file, _| !forgotten.contains(file));
+        self.state
+            .retain(|key| !forgotten.contains(&file_of(&self.folder, key)));
+        match (gone, ready) {
+            (Some(gone), _) => Found::Gone(gone),
+            _ if !forgotten.is_empty() => Found::Forgotten,
+            (None, Some((_, file))) => Found::Ready(file),
+            (None, None) => Found::Nothing(due),
         }
-        (due, gone, ready.map(|(_, file)| file))
     }
 }

@@ -10,13 +10,13 @@ use super::super::Shared;
 use super::super::state::State;
 use super::super::watch::Watch;
 use super::entry::File;
-use super::folder::{folders, scan};
+use super::folder::{file_of, folders, lies_in, scan};
 use super::turns::{Turns, in_turns};
 use super::{Catalog, Speed};
 
 impl Catalog {
-    /// Loads what is in `folder`: first what has been compiled before, then the rest, as far as that takes no longer than
-    /// `timeouts.start-ms`. What is left, [`Catalog::next`] loads.
+    /// Loads what is in `folder`: first what has been compiled before, of each folder up to the first that has not, then the
+    /// rest, as far as that takes no longer than `timeouts.start-ms`. What is left, [`Catalog::next`] loads.
     ///
     /// # Errors
     /// The folder cannot be read, or what is kept of plugins is damaged.
@@ -44,6 +44,11 @@ impl Catalog {
         for (file, id) in found.found {
             catalog.files.insert(file.clone(), File::new(id, &file));
         }
+        // What has gone while nobody looked.
+        catalog.state.retain(|key| {
+            let file = file_of(&catalog.folder, key);
+            catalog.files.contains_key(&file) || lies_in(&file, &found.unreadable)
+        });
         let until = tokio::time::Instant::now() + start;
         let _ = timeout_at(until, catalog.load_first()).await;
         let left = catalog.files.values().filter(|known| known.is_settling());

@@ -71,7 +71,7 @@ impl Host for HostState {
         if let Err(error) = Store::check_bucket(&name) {
             return Ok(Err(error.into()));
         }
-        let store = match self.shared.stores.of(self.plugin.tenant.as_deref()).await {
+        let store = match self.store.open().await {
             Ok(store) => store,
             Err(error) => return Ok(Err(error.into())),
         };

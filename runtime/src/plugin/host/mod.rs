@@ -24,6 +24,7 @@ pub use self::http::{ContextHandle, RequestContext, ResponseHeaders};
 pub use self::keyvalue::BucketHandle;
 use self::keyvalue::Buckets;
 use self::outgoing::Outgoing;
+pub(super) use self::outgoing::link_error_code;
 pub use self::output::one_line;
 pub(super) use self::sockets::Handles;
 pub use self::sockets::SocketHandle;
@@ -34,9 +35,9 @@ use super::sandbox::{Clock, Deadline, HostCalls, Limiter};
 use super::{Generation, Plugin, Shared};
 use crate::config::{Limits, PluginSettings};
 use crate::hub;
-use crate::ids::PluginId;
 use crate::message::Message;
 use crate::quota::{Account, Hold, Spent};
+use crate::store;
 
 /// The most JSON a plugin may attach to one connection, in bytes.
 pub const MAX_VALUES: usize = 64 << 10;
@@ -61,10 +62,10 @@ pub struct HostState {
     account: Account,
     /// That there is one more instance.
     _instance: Hold,
-    plugin: Arc<PluginId>,
     log: Arc<PluginLog>,
     settings: Arc<PluginSettings>,
     broker: Broker,
+    store: Arc<store::Access>,
     buckets: Buckets,
     outgoing: Outgoing,
     wasi: WasiCtx,
@@ -102,12 +103,12 @@ impl HostState {
             _instance: instance,
             settings: settings.clone(),
             broker: Broker::new(plugin),
+            store: plugin.store.clone(),
             buckets: Buckets::new(limits.handles),
             outgoing: Outgoing::new(plugin),
             wasi,
             http: WasiHttpCtx::new(),
             table,
-            plugin: plugin.id.clone(),
             log: plugin.log.clone(),
             shared: plugin.shared.clone(),
         }

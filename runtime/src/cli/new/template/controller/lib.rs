@@ -9,7 +9,7 @@ struct CrateName;
 impl CrateName {
     #[get("/{note}")]
     fn read(&self, request: &Request) -> Result<Json<Value>> {
-        let note = kv::open("crate-name")?.get_json(request.param("note")?)?;
+        let note = kv::open("crate-name")?.get_json(name(request)?)?;
         let note = note.ok_or_else(|| Error::status(404, "There is no such note"))?;
         Ok(Json(note))
     }
@@ -20,6 +20,15 @@ impl CrateName {
         if !note["text"].is_string() {
             return Err(Error::status(422, "A note has a text"));
         }
-        kv::open("crate-name")?.set_json(request.param("note")?, &note)
+        kv::open("crate-name")?.set_json(name(request)?, &note)
+    }
+}
+
+/// The name in the path. A key of the store has 256 bytes at most.
+fn name(request: &Request) -> Result<&str> {
+    let name = request.param("note")?;
+    match name.len() {
+        ..=256 => Ok(name),
+        _ => Err(Error::status(404, "No note has so long a name")),
     }
 }
