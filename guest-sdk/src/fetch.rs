@@ -159,11 +159,12 @@ impl Request {
         };
         let failed = |code| FetchError::from_code(code, &url);
         let future = outgoing_handler::handle(outgoing, self.options()).map_err(failed)?;
-        if let Some(body) = body {
-            // A server may answer before it has read everything, so that what counts is the answer.
-            let _ = wasi_http::write(body, &self.body);
-        }
-        future.subscribe().block();
+        // A server may answer before it has read everything, and read no more: what counts is the answer. What is left of the
+        // body then stays as it is until that has been read.
+        let answered = future.subscribe();
+        let _left = body.map(|body| wasi_http::write(body, &self.body, Some(&answered)));
+        answered.block();
+        drop(answered);
         let answer = future.get().and_then(Result::ok);
         let answer = answer.ok_or_else(FetchError::broken)?.map_err(failed)?;
         read(&answer, self.max_body_bytes, failed)

@@ -5,7 +5,8 @@ use wasip2::http::types::{
     ErrorCode, Fields, IncomingBody, IncomingRequest, Method, OutgoingBody, OutgoingResponse,
     ResponseOutparam, http_error_code,
 };
-use wasip2::io::streams::StreamError;
+use wasip2::io::poll::{Pollable, poll};
+use wasip2::io::streams::{OutputStream, StreamError};
 
 use crate::controller::{Found, answer, find, refusal};
 use crate::error::{Error, Result};
@@ -72,7 +73,7 @@ fn send(response: Response, with_body: bool, out: ResponseOutparam) {
     ResponseOutparam::set(out, Ok(outgoing));
     if let Some(Ok(stream)) = stream {
         // It fails when the client has gone, whom nobody can tell any more.
-        let _ = write(stream, &body);
+        let _ = write(stream, &body, None);
     }
 }
 
@@ -150,23 +151,53 @@ pub(crate) fn read(body: &IncomingBody, limit: u64) -> Result<Vec<u8>, ReadError
     }
 }
 
-/// Write a body to its end, in the chunks that the host allows.
-pub(crate) fn write(body: OutgoingBody, mut bytes: &[u8]) -> Result<(), StreamError> {
-    let stream = body.write().map_err(|()| StreamError::Closed)?;
-    while !bytes.is_empty() {
-        let allowed = usize::try_from(stream.check_write()?).unwrap_or(usize::MAX);
-        if allowed == 0 {
-            stream.subscribe().block();
-            continue;
-        }
-        let (chunk, rest) = bytes.split_at(allowed.min(bytes.len()));
-        stream.write(chunk)?;
-        bytes = rest;
-    }
-    stream.blocking_flush()?;
+/// A body that was given up before its end. What it is the body of is broken off when this is dropped.
+pub(crate) struct Unfinished {
     // The stream is the body's child: it has to go first.
+    _stream: OutputStream,
+    _body: OutgoingBody,
+}
+
+/// Write a body to its end, in the chunks that the host allows, unless something else is ready before.
+pub(crate) fn write(
+    body: OutgoingBody,
+    mut bytes: &[u8],
+    unless: Option<&Pollable>,
+) -> Result<Option<Unfinished>, StreamError> {
+    let stream = body.write().map_err(|()| StreamError::Closed)?;
+    let mut flushed = false;
+    loop {
+        let allowed = usize::try_from(stream.check_write()?).unwrap_or(usize::MAX);
+        match (allowed, bytes.is_empty()) {
+            (0, _) => {
+                let room = stream.subscribe();
+                match unless {
+                    None => room.block(),
+                    Some(other) if poll(&[other, &room]).contains(&0) => {
+                        return Ok(Some(Unfinished {
+                            _stream: stream,
+                            _body: body,
+                        }));
+                    }
+                    Some(_) => {}
+                }
+            }
+            (_, false) => {
+                let (chunk, rest) = bytes.split_at(allowed.min(bytes.len()));
+                stream.write(chunk)?;
+                bytes = rest;
+            }
+            // There is room again when all is flushed.
+            (_, true) if !flushed => {
+                stream.flush()?;
+                flushed = true;
+            }
+            (_, true) => break,
+        }
+    }
     drop(stream);
-    OutgoingBody::finish(body, None).map_err(|_| StreamError::Closed)
+    OutgoingBody::finish(body, None).map_err(|_| StreamError::Closed)?;
+    Ok(None)
 }
 
 #[cfg(test)]

@@ -248,3 +248,14 @@ fn build_says_why_not() {
     let said = String::from_utf8_lossy(&no_cargo.stderr).into_owned();
     assert!(said.contains("https://rustup.rs"), "{said}");
 }
+
+#[test]
+fn a_toolchain_that_a_folder_above_pins_is_the_crates_too() {
+    let folder = scratch();
+    let toolchain = |of: &str| folder.path().join(of).join("rust-toolchain.toml");
+    succeed(folder.path(), &["new", "free"]);
+    assert!(toolchain("free").is_file());
+    fs::write(toolchain(""), "[toolchain]\nchannel = \"stable\"\n").expect("it can be written");
+    succeed(folder.path(), &["new", "plugins/pinned"]);
+    assert!(!toolchain("plugins/pinned").exists());
+}

@@ -162,3 +162,18 @@ async fn a_host_of_any_length_leaves_no_long_line_in_the_log() {
     let log = server.stderr.text();
     assert!(log.lines().all(|line| line.len() < 2000), "{log}");
 }
+
+#[tokio::test]
+async fn an_answer_that_comes_before_the_body_is_read_is_the_answer() {
+    let port = host(async |stream| {
+        let head = b"HTTP/1.1 413 Content Too Large\r\nContent-Length: 6\r\n\r\ntoo";
+        let mut open = answer(stream, head).await;
+        // Nothing more of the request is read.
+        let _ = open.write_all(b"big").await;
+        pending().await
+    })
+    .await;
+    let told = json!({ "fetch-of": [format!("http://127.0.0.1:{port}"), 8 << 20] });
+    let answer = call(&desk(port), "/desk", told).await;
+    assert_eq!(answer, json!({ "status": 413, "body": "toobig" }));
+}

@@ -5,8 +5,8 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket};
 use tulpar_tests::{
-    Raw, Request, Server, ask, chunk, connect, eventually, expect_echo, expect_error, expect_text,
-    get, while_a_neighbour_chats,
+    PATIENCE, Raw, Request, Server, Signal, ask, chunk, connect, eventually, expect_echo,
+    expect_error, expect_text, get, while_a_neighbour_chats,
 };
 
 const GREETING: &str = "Hello from elsewhere!\n";
@@ -152,6 +152,17 @@ async fn v2_no_more_is_printed_at_once_than_there_is_room_for() {
     let response = ask(&server, "/unruly/print?bytes=8193").await;
     expect_error(&response, 500, "Internal Server Error");
     server.log_line(&["WARN", "unruly.wasm", "write exceeded budget"]);
+}
+
+#[tokio::test]
+async fn v2_requests_that_are_none_write_no_more_than_other_lines_into_the_log() {
+    let mut server = server("");
+    let refused = ask(&server, "/unruly/no-path?times=1000").await;
+    expect_text(&refused, 200, "1000");
+    server.signal(Signal::TERM);
+    server.wait_exit(PATIENCE);
+    let warnings = server.stderr.with("WARN");
+    assert!(warnings.len() < 200, "{} of them", warnings.len());
 }
 
 #[tokio::test]

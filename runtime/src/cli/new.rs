@@ -12,7 +12,7 @@ use clap::Args;
 use toml::Table;
 
 use self::crate_name::CrateName;
-use self::template::{Filled, Kind};
+use self::template::{Filled, Kind, TOOLCHAIN};
 use super::paint::{GOOD, HEAD};
 
 #[derive(Args)]
@@ -54,6 +54,9 @@ impl New {
         for (path, text) in filled.files() {
             write(&folder.join(path), &text)?;
         }
+        if !is_pinned(folder) {
+            write(&folder.join(TOOLCHAINS[0]), TOOLCHAIN)?;
+        }
         let manifest = folder.join("Cargo.toml");
         append(&manifest, filled.end_of_manifest(surroundings(&manifest)))?;
 
@@ -70,6 +73,16 @@ impl New {
         );
         Ok(ExitCode::SUCCESS)
     }
+}
+
+/// The files by which rustup knows which toolchain a folder wants.
+const TOOLCHAINS: [&str; 2] = ["rust-toolchain.toml", "rust-toolchain"];
+
+/// Whether a folder above says which toolchain is wanted: a file in the folder itself would hide that.
+fn is_pinned(folder: &Path) -> bool {
+    let folder = folder.canonicalize().unwrap_or_default();
+    let mut above = folder.ancestors().skip(1);
+    above.any(|it| TOOLCHAINS.iter().any(|name| it.join(name).exists()))
 }
 
 /// Where Cargo finds a new crate.

@@ -65,6 +65,7 @@ impl Guest for Unruly {
             "/state" => answer(out, 200, seen.to_string().as_bytes()),
             "/env" => environment(out),
             "/print" => print(out, number(query, "bytes") as usize),
+            "/no-path" => answer(out, 200, no_path(number(query, "times")).as_bytes()),
             "/scheme" => answer(out, 200, format!("{:?}", request.scheme()).as_bytes()),
             "/echo" => echo(out, &request),
             _ => answer(out, 404, b"nothing unruly here"),
@@ -115,6 +116,16 @@ fn answer_with(out: ResponseOutparam, status: u16, headers: Fields, text: &[u8])
 }
 
 /// Prints so many empty lines with one call, whatever there is room for.
+/// Sends requests that say no path, and counts how many are refused.
+fn no_path(times: u64) -> String {
+    let refused = (0..times).filter(|_| {
+        let request = OutgoingRequest::new(Fields::new());
+        let named = request.set_authority(Some("elsewhere.example"));
+        named.is_ok() && outgoing_handler::handle(request, None).is_err()
+    });
+    refused.count().to_string()
+}
+
 fn print(out: ResponseOutparam, bytes: usize) {
     let printed = get_stdout().write(&vec![b'\n'; bytes]);
     printed.expect("it is taken");

@@ -73,6 +73,8 @@ pub enum Call {
     Fetch(String),
     /// `[URL, milliseconds]`: what each step may take.
     FetchWithin(String, u64),
+    /// `[URL, bytes]`: a POST of that many.
+    FetchOf(String, usize),
     /// A text for the log.
     Say(String),
 }
@@ -132,6 +134,9 @@ pub fn obey(call: &Call) -> Result<Value> {
         Call::FetchWithin(url, limit) => {
             let limit = Duration::from_millis(*limit);
             fetched(fetch::Request::get(url).timeout(limit).send())
+        }
+        Call::FetchOf(url, bytes) => {
+            fetched(fetch::Request::post(url).body(vec![b'x'; *bytes]).send())
         }
         Call::Say(text) => {
             log::info(text);

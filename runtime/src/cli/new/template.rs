@@ -61,6 +61,9 @@ impl Kind {
     }
 }
 
+/// The file that has rustup install what the crate is built for. It says no version.
+pub(super) const TOOLCHAIN: &str = include_str!("template/toolchain.toml");
+
 /// The template of a kind, for one crate.
 pub(super) struct Filled<'a> {
     kind: Kind,
@@ -90,10 +93,6 @@ impl<'a> Filled<'a> {
         let others = [
             (".gitignore", include_str!("template/gitignore")),
             ("README.md", include_str!("template/readme.md")),
-            (
-                "rust-toolchain.toml",
-                include_str!("template/toolchain.toml"),
-            ),
         ];
         let all = self.kind.sources().iter().chain(&others);
         let filled = all.map(|(path, text)| (self.fill(path), self.fill(text)));
