@@ -203,3 +203,39 @@ impl Handle {
         StoreError::io(&self.file, "the server is stopping")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicUsize;
+
+    use super::*;
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+    async fn long_reads_take_one_thread_also_when_nobody_waits_for_them() {
+        let folder = tempfile::tempdir().unwrap();
+        let handle = Arc::new(Handle::new(&folder.path().join("store")));
+        let (begun, busy) = <(Arc<AtomicUsize>, Arc<AtomicUsize>)>::default();
+        let read = || {
+            let (handle, begun, busy) = (handle.clone(), begun.clone(), busy.clone());
+            tokio::spawn(async move {
+                handle
+                    .read(move |_| {
+                        assert_eq!(busy.fetch_add(1, Ordering::Relaxed), 0);
+                        begun.fetch_add(1, Ordering::Relaxed);
+                        std::thread::sleep(Duration::from_millis(20));
+                        busy.fetch_sub(1, Ordering::Relaxed);
+                        Ok(())
+                    })
+                    .await
+            })
+        };
+        let left = read();
+        while begun.load(Ordering::Relaxed) == 0 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        left.abort();
+        for one in [(); 10].map(|()| read()) {
+            one.await.unwrap().unwrap();
+        }
+    }
+}
