@@ -36,7 +36,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use wasip2::http::outgoing_handler;
 use wasip2::http::types::{
-    Fields, IncomingResponse, Method, OutgoingRequest, RequestOptions, Scheme,
+    ErrorCode, Fields, IncomingResponse, Method, OutgoingRequest, RequestOptions, Scheme,
 };
 
 pub use error::FetchError;
@@ -44,7 +44,7 @@ use url::Url;
 
 use crate::Error;
 use crate::request::header;
-use crate::wasi_http::{self, ReadError};
+use crate::wasi_http::{self, ReadError, Upload};
 
 const MAX_BODY_BYTES: u64 = 8 * 1024 * 1024;
 
@@ -159,13 +159,28 @@ impl Request {
         };
         let failed = |code| FetchError::from_code(code, &url);
         let future = outgoing_handler::handle(outgoing, self.options()).map_err(failed)?;
-        // A server may answer before it has read everything, and read no more: what counts is the answer. What is left of the
-        // body then stays as it is until that has been read.
-        let answered = future.subscribe();
-        let _left = body.map(|body| wasi_http::write(body, &self.body, Some(&answered)));
-        answered.block();
-        drop(answered);
-        let answer = future.get().and_then(Result::ok);
+        let mut answer = None;
+        let mut upload = body.and_then(|body| Upload::new(body, &self.body).ok());
+        if let Some(body) = &mut upload {
+            let answered = future.subscribe();
+            let mut written = body.write(Some(&answered));
+            if let Ok(false) = written {
+                // A server that refuses may read no more; what is left of the body stays as it is until its answer is read.
+                answer = future.get();
+                if !answer.as_ref().is_some_and(is_refusal) {
+                    written = body.write(None);
+                }
+            }
+            // Whatever becomes of it, what counts is the answer.
+            if let Ok(true) = written {
+                _ = upload.take().map(Upload::finish);
+            }
+        }
+        if answer.is_none() {
+            future.subscribe().block();
+            answer = future.get();
+        }
+        let answer = answer.and_then(Result::ok);
         let answer = answer.ok_or_else(FetchError::broken)?.map_err(failed)?;
         read(&answer, self.max_body_bytes, failed)
     }
@@ -210,6 +225,11 @@ impl Request {
         let _ = options.set_between_bytes_timeout(Some(nanos));
         Some(options)
     }
+}
+
+/// Whether there is no use in sending more of the body.
+fn is_refusal(answer: &Result<Result<IncomingResponse, ErrorCode>, ()>) -> bool {
+    !matches!(answer, Ok(Ok(answer)) if answer.status() < 400)
 }
 
 /// Without the URL's path, the headers and the body, which may hold secrets.

@@ -73,7 +73,7 @@ fn send(response: Response, with_body: bool, out: ResponseOutparam) {
     ResponseOutparam::set(out, Ok(outgoing));
     if let Some(Ok(stream)) = stream {
         // It fails when the client has gone, whom nobody can tell any more.
-        let _ = write(stream, &body, None);
+        let _ = write(stream, &body);
     }
 }
 
@@ -151,53 +151,63 @@ pub(crate) fn read(body: &IncomingBody, limit: u64) -> Result<Vec<u8>, ReadError
     }
 }
 
-/// A body that was given up before its end. What it is the body of is broken off when this is dropped.
-pub(crate) struct Unfinished {
-    // The stream is the body's child: it has to go first.
-    _stream: OutputStream,
-    _body: OutgoingBody,
+/// A body that is being written. What it is the body of is broken off when this is dropped before its end.
+pub(crate) struct Upload<'a> {
+    // It is the body's child: it has to go first.
+    stream: OutputStream,
+    body: OutgoingBody,
+    rest: &'a [u8],
+    flushed: bool,
 }
 
-/// Write a body to its end, in the chunks that the host allows, unless something else is ready before.
-pub(crate) fn write(
-    body: OutgoingBody,
-    mut bytes: &[u8],
-    unless: Option<&Pollable>,
-) -> Result<Option<Unfinished>, StreamError> {
-    let stream = body.write().map_err(|()| StreamError::Closed)?;
-    let mut flushed = false;
-    loop {
-        let allowed = usize::try_from(stream.check_write()?).unwrap_or(usize::MAX);
-        match (allowed, bytes.is_empty()) {
-            (0, _) => {
-                let room = stream.subscribe();
+impl<'a> Upload<'a> {
+    pub(crate) fn new(body: OutgoingBody, bytes: &'a [u8]) -> Result<Self, StreamError> {
+        Ok(Self {
+            stream: body.write().map_err(|()| StreamError::Closed)?,
+            body,
+            rest: bytes,
+            flushed: false,
+        })
+    }
+
+    /// Write it in the chunks that the host allows. Returns whether all of it is written: it stops where it would have to
+    /// wait while something else is ready.
+    pub(crate) fn write(&mut self, unless: Option<&Pollable>) -> Result<bool, StreamError> {
+        loop {
+            let allowed = usize::try_from(self.stream.check_write()?).unwrap_or(usize::MAX);
+            if allowed == 0 {
+                let room = self.stream.subscribe();
                 match unless {
                     None => room.block(),
-                    Some(other) if poll(&[other, &room]).contains(&0) => {
-                        return Ok(Some(Unfinished {
-                            _stream: stream,
-                            _body: body,
-                        }));
-                    }
+                    Some(other) if !poll(&[&room, other]).contains(&0) => return Ok(false),
                     Some(_) => {}
                 }
+            } else if !self.rest.is_empty() {
+                let (chunk, rest) = self.rest.split_at(allowed.min(self.rest.len()));
+                self.stream.write(chunk)?;
+                self.rest = rest;
+            } else if !self.flushed {
+                // There is room again when all is flushed.
+                self.stream.flush()?;
+                self.flushed = true;
+            } else {
+                return Ok(true);
             }
-            (_, false) => {
-                let (chunk, rest) = bytes.split_at(allowed.min(bytes.len()));
-                stream.write(chunk)?;
-                bytes = rest;
-            }
-            // There is room again when all is flushed.
-            (_, true) if !flushed => {
-                stream.flush()?;
-                flushed = true;
-            }
-            (_, true) => break,
         }
     }
-    drop(stream);
-    OutgoingBody::finish(body, None).map_err(|_| StreamError::Closed)?;
-    Ok(None)
+
+    /// Say that all of it is written.
+    pub(crate) fn finish(self) -> Result<(), StreamError> {
+        drop(self.stream);
+        OutgoingBody::finish(self.body, None).map_err(|_| StreamError::Closed)
+    }
+}
+
+/// Write a body to its end.
+pub(crate) fn write(body: OutgoingBody, bytes: &[u8]) -> Result<(), StreamError> {
+    let mut upload = Upload::new(body, bytes)?;
+    upload.write(None)?;
+    upload.finish()
 }
 
 #[cfg(test)]

@@ -41,7 +41,7 @@ pub use self::backplane::{
 pub use self::given::Given;
 pub use self::hosts::HostPattern;
 pub use self::limits::{LimitOverrides, Limits, Timeouts};
-pub use self::listen::Listen;
+pub use self::listen::{LONGEST_PATH, Listen};
 pub use self::live::Live;
 pub use self::origins::Origins;
 pub use self::plugin::{ConfigValue, PluginSettings};

@@ -109,11 +109,47 @@ async fn p6_what_is_kept_of_a_plugin_goes_when_its_file_goes_while_no_server_run
     stop(before);
     assert_eq!(kept(&state), ["off", "swap"]);
 
+    // A folder without any plugins may be one that is still to be filled.
     stop(builder(&state).start());
-    // It would be served when it comes again.
-    assert_eq!(kept(&state), ["off"]);
+    assert_eq!(kept(&state), ["off", "swap"]);
+
+    let other = Mould::namespace("/other").bytes();
+    stop(builder(&state).file("other.wasm", &other).start());
+    // What is disabled would be served when it comes again.
+    assert_eq!(kept(&state), ["off", "other"]);
     let files = fs::read_dir(state.path().join("files")).expect("the folder is there");
-    assert_eq!(files.count(), 1);
+    assert_eq!(files.count(), 2);
+}
+
+#[tokio::test]
+async fn p6_a_rollback_outlives_a_start_without_the_plugins_file() {
+    let state = state();
+    let before = server(&state, &generation(1).bytes());
+    before.drop_in("swap.wasm", &generation(2).bytes());
+    serves(&before, 2).await;
+    roll_back(&before);
+    serves(&before, 1).await;
+    stop(before);
+
+    let other = Mould::namespace("/other").bytes();
+    stop(builder(&state).file("other.wasm", &other).start());
+    let after = server(&state, &generation(2).bytes());
+    serves(&after, 1).await;
+    assert!(is_rolled_back(&after));
+}
+
+#[tokio::test]
+async fn p6_who_gets_the_folder_later_keeps_what_happens_from_then_on() {
+    let state = state();
+    let first = server(&state, &generation(1).bytes());
+    let second = server(&state, &generation(1).bytes());
+    let vain = second.tulpar(&["plugins", "disable", "swap"]);
+    let vain = vain.expect_err("it cannot be kept");
+    assert!(vain.contains("another server"), "{vain}");
+    stop(first);
+    let obeyed = second.tulpar(&["plugins", "disable", "swap"]);
+    obeyed.expect("it is kept");
+    assert_eq!(kept(&state), ["swap"]);
 }
 
 #[tokio::test]

@@ -289,7 +289,8 @@ async fn p4_a_namespace_whose_middleware_goes_is_served_no_more_and_that_is_said
     .await;
     let list = server.tulpar(&["plugins"]).expect("it lists");
     assert!(
-        list.contains("blocked") && list.contains("not served gated: missing middleware `gate`"),
+        list.contains("blocked")
+            && list.contains("not served /gated (gated): missing middleware `gate`"),
         "{list}"
     );
 }

@@ -164,16 +164,45 @@ async fn a_host_of_any_length_leaves_no_long_line_in_the_log() {
 }
 
 #[tokio::test]
-async fn an_answer_that_comes_before_the_body_is_read_is_the_answer() {
-    let port = host(async |stream| {
-        let head = b"HTTP/1.1 413 Content Too Large\r\nContent-Length: 6\r\n\r\ntoo";
-        let mut open = answer(stream, head).await;
+async fn a_refusal_that_comes_before_the_body_is_read_is_the_answer() {
+    const HEAD: &[u8] = b"HTTP/1.1 413 Content Too Large\r\nContent-Length: 6\r\n\r\ntoo";
+    let open = host(async |stream| {
+        let mut open = answer(stream, HEAD).await;
         // Nothing more of the request is read.
         let _ = open.write_all(b"big").await;
         pending().await
     })
     .await;
-    let told = json!({ "fetch-of": [format!("http://127.0.0.1:{port}"), 8 << 20] });
-    let answer = call(&desk(port), "/desk", told).await;
-    assert_eq!(answer, json!({ "status": 413, "body": "toobig" }));
+    let told = json!({ "fetch-of": [format!("http://127.0.0.1:{open}"), 8 << 20] });
+    let answered = call(&desk(open), "/desk", told).await;
+    assert_eq!(answered, json!({ "status": 413, "body": "toobig" }));
+}
+
+#[tokio::test]
+async fn what_comes_behind_an_answer_does_not_spoil_it() {
+    let port = host(async |stream| {
+        let more = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi\r\n";
+        drop(answer(stream, more).await);
+    })
+    .await;
+    let told = json!({ "fetch": format!("http://127.0.0.1:{port}") });
+    let answered = call(&desk(port), "/desk", told).await;
+    assert_eq!(answered, json!({ "status": 200, "body": "hi" }));
+}
+
+#[tokio::test]
+async fn an_answer_that_is_no_refusal_does_not_end_the_body() {
+    const BYTES: usize = 8 << 20;
+    let port = host(async |stream| {
+        let begun = b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\n";
+        let mut stream = answer(stream, begun).await;
+        let mut body = vec![0; BYTES];
+        if stream.read_exact(&mut body).await.is_ok() {
+            let _ = stream.write_all(b"done").await;
+        }
+    })
+    .await;
+    let told = json!({ "fetch-of": [format!("http://127.0.0.1:{port}"), BYTES] });
+    let answered = call(&desk(port), "/desk", told).await;
+    assert_eq!(answered, json!({ "status": 200, "body": "done" }));
 }

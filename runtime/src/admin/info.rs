@@ -24,7 +24,7 @@ pub enum Status {
     Disabled,
     /// It cannot be served.
     Refused,
-    /// Its paths are not served: a middleware that it names is missing.
+    /// None of its paths is served: middlewares that it names are missing.
     Blocked,
     /// Its file has not been looked at yet.
     Waiting,
@@ -74,9 +74,9 @@ pub struct PluginInfo {
     pub quarantines: u64,
     /// Whether there is something to roll it back to.
     pub has_previous: bool,
-    /// The middlewares that it names and that no plugin is. Nothing is served of its paths before they are there.
+    /// The paths that are not served, and the middlewares that each waits for.
     #[serde(default)]
-    pub missing: Vec<String>,
+    pub missing: BTreeMap<String, Vec<String>>,
     /// Why its file, as it is now, is not served.
     pub refusal: Option<String>,
     /// The inode of the file of which all of this is told; none when there is a newer one that has still to be loaded. Only in
@@ -187,8 +187,8 @@ impl From<&Known> for PluginInfo {
         Self {
             name: known.name.clone(),
             status: match &known.loaded {
-                Some(_) if !known.missing.is_empty() => Status::Blocked,
                 Some(_) if quarantined => Status::Quarantined,
+                Some(loaded) if is_blocked(loaded, &known.missing) => Status::Blocked,
                 Some(_) if known.rolled_back => Status::RolledBack,
                 Some(_) => Status::Serving,
                 None if known.disabled => Status::Disabled,
@@ -224,6 +224,13 @@ impl From<&Known> for PluginInfo {
             inode: known.inode,
         }
     }
+}
+
+/// Whether all paths of a plugin that has some are among these.
+fn is_blocked(loaded: &Loaded, missing: &BTreeMap<String, Vec<String>>) -> bool {
+    let namespace = loaded.namespace.is_some();
+    let paths = usize::from(namespace) + usize::from(loaded.controller.is_some());
+    paths > 0 && missing.len() >= paths
 }
 
 /// What a plugin is, in words.

@@ -18,6 +18,7 @@ mod routes;
 mod sockets;
 mod upload;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -107,8 +108,8 @@ pub struct Admin {
 struct Known {
     name: String,
     loaded: Option<Arc<Loaded>>,
-    /// The middlewares that it names and that no plugin is.
-    missing: Vec<String>,
+    /// See [`PluginInfo::missing`].
+    missing: BTreeMap<String, Vec<String>>,
     disabled: bool,
     rolled_back: bool,
     has_previous: bool,
@@ -171,18 +172,19 @@ impl Admin {
         *self.cut_off.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// These are the plugins from now on. `missing` gives the middlewares that one of them names and that there are not.
+    /// These are the plugins from now on. `missing` gives the paths of one that are not served, and the
+    /// middlewares that each waits for.
     pub fn set_plugins<'a>(
         &self,
         plugins: impl Iterator<Item = Listed<'a>>,
-        missing: impl Fn(&Loaded) -> Vec<String>,
+        missing: impl Fn(&Loaded) -> BTreeMap<String, Vec<String>>,
     ) {
         let known = plugins.map(|listed| Known {
             name: PathBuf::from(listed.file)
                 .with_extension("")
                 .display()
                 .to_string(),
-            missing: listed.loaded.map_or_else(Vec::new, |it| missing(it)),
+            missing: listed.loaded.map(|it| missing(it)).unwrap_or_default(),
             loaded: listed.loaded.cloned(),
             disabled: listed.disabled,
             rolled_back: listed.rolled_back,

@@ -70,9 +70,11 @@ impl Admin {
 }
 
 fn namespaces(known: &[Known]) -> Vec<NamespaceInfo> {
-    let served = known.iter().filter(|known| known.missing.is_empty());
-    let loaded = served.filter_map(|known| known.loaded.as_deref());
-    let mut namespaces: Vec<_> = loaded.filter_map(namespace).collect();
+    let namespace = |known: &Known| {
+        let namespace = namespace(known.loaded.as_deref()?)?;
+        (!known.missing.contains_key(&namespace.path)).then_some(namespace)
+    };
+    let mut namespaces: Vec<_> = known.iter().filter_map(namespace).collect();
     namespaces.sort_by(|a, b| (&a.tenant, &a.path).cmp(&(&b.tenant, &b.path)));
     namespaces
 }

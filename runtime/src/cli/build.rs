@@ -15,7 +15,7 @@ use self::crates::Crates;
 use self::place::{Placed, place};
 use super::check::in_a_line;
 use super::paint::{ASIDE, BAD, GOOD};
-use super::{config_file, environment, wait};
+use super::{config_file_if_any, environment, wait};
 use crate::config::Config;
 use crate::plugin::inspect::Inspector;
 
@@ -68,7 +68,8 @@ impl Build {
         let plugins = self.plugins.map(std::path::absolute).transpose();
         let plugins = plugins.context("cannot find out where that is")?;
         let crates = self.what.enter()?;
-        let config = Config::load_without_values(config_file(None)?.as_deref(), environment())?;
+        let config =
+            Config::load_without_values(config_file_if_any(None).as_deref(), environment())?;
         let plugins = plugins.unwrap_or_else(|| config.plugins.clone());
         let Some(built) = wait(crates.build())?? else {
             // Cargo has said why.

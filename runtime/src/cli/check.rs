@@ -9,7 +9,7 @@ use anyhow::Result;
 use clap::Args;
 
 use super::paint::{BAD, GOOD};
-use super::{config_file, environment, wait};
+use super::{config_file_if_any, environment, wait};
 use crate::config::Config;
 use crate::plugin::host::one_line;
 use crate::plugin::inspect::{Inspection, Inspector};
@@ -55,7 +55,7 @@ impl Check {
 
 /// One that refuses what a server with that configuration does.
 pub(super) fn inspector(config: Option<PathBuf>) -> Result<Inspector> {
-    let config = Config::load_without_values(config_file(config)?.as_deref(), environment())?;
+    let config = Config::load_without_values(config_file_if_any(config).as_deref(), environment())?;
     Inspector::new(&config.limits)
 }
 

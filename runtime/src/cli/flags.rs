@@ -7,7 +7,7 @@ use clap::Args;
 use toml::Value;
 
 use super::{config_file, environment};
-use crate::config::{ConfigError, Flag, Listen, Sourced};
+use crate::config::{ConfigError, Flag, LONGEST_PATH, Listen, Sourced};
 
 /// The flags of `tulpar serve`.
 #[derive(Args, Clone)]
@@ -48,7 +48,11 @@ impl Flags {
         let absolute = |path: Option<PathBuf>| path.map(std::path::absolute).transpose();
         let absolute = |path| absolute(path).context("cannot find out where that is");
         let listen = match self.listen {
-            Some(Listen::Unix(path)) => absolute(Some(path))?.map(Listen::Unix),
+            // The system takes no longer one; as it was said it may be short enough.
+            Some(Listen::Unix(path)) => absolute(Some(path.clone()))?
+                .filter(|it| it.as_os_str().len() <= LONGEST_PATH)
+                .or(Some(path))
+                .map(Listen::Unix),
             listen => listen,
         };
         Ok(Self {

@@ -44,6 +44,11 @@ fn config_file(named: Option<PathBuf>) -> Result<Option<PathBuf>, ConfigError> {
     }
 }
 
+/// The same for who only looks: where nobody may find out whether it is there, it is not.
+fn config_file_if_any(named: Option<PathBuf>) -> Option<PathBuf> {
+    config_file(named).ok().flatten()
+}
+
 /// The variables of the environment that are text.
 fn environment() -> impl Iterator<Item = (String, String)> {
     std::env::vars_os()

@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use clap::{Args, Subcommand};
 
 use super::table::{or_dash, table};
-use super::{config_file, environment, wait};
+use super::{config_file_if_any, environment, wait};
 use crate::admin::{Action, Client, Order, PluginInfo, Status};
 use crate::config::Config;
 use crate::plugin::host::one_line;
@@ -68,7 +68,7 @@ impl Plugins {
         let socket = match self.admin {
             Some(socket) => socket,
             None => {
-                let file = config_file(self.config)?;
+                let file = config_file_if_any(self.config);
                 // The plugins' secrets may be in the server's environment alone.
                 let config = Config::load_without_values(file.as_deref(), environment())?;
                 let socket = config.admin.unix();
@@ -124,9 +124,12 @@ fn in_words(plugins: &[PluginInfo]) -> String {
     }
     let mut text = table(&rows).unwrap_or_else(|| "no plugins\n".to_owned());
     for plugin in plugins {
-        if !plugin.missing.is_empty() {
-            let missing = plugin.missing.join("`, `");
-            let line = format!("not served {}: missing middleware `{missing}`", plugin.name);
+        for (path, missing) in &plugin.missing {
+            let missing = missing.join("`, `");
+            let line = format!(
+                "not served {path} ({}): missing middleware `{missing}`",
+                plugin.name
+            );
             text += &format!("{}\n", one_line(&line));
         }
         if let Some(refusal) = &plugin.refusal {

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 const UNIX: &str = "unix:";
 
 /// The longest path that a Unix socket can have, in bytes: `sun_path` of unix(7) and the zero at its end are 108.
-const LONGEST_PATH: usize = 107;
+pub const LONGEST_PATH: usize = 107;
 
 /// Where the server listens: `127.0.0.1:3000`, `[::1]:3000` or `unix:/run/tulpar.sock`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

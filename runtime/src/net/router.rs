@@ -1,6 +1,6 @@
 //! Which path is whose.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use crate::controller::Controller;
@@ -36,6 +36,7 @@ pub struct ControllerRoute {
 }
 
 /// A path that is not served because middlewares are missing.
+#[derive(Clone)]
 pub struct Waiting {
     /// The path.
     pub path: String,
@@ -95,7 +96,8 @@ impl Router {
     }
 
     /// The same for as long as a plugin takes another's place, so that neither is ever reached past a middleware of its own:
-    /// each path is behind its middlewares of before as well, and what was not served yet is not served already.
+    /// each path is behind its middlewares of before as well, and what was not served yet is not served already. What waits
+    /// is what waited before: it is not settled yet which of them it will be.
     #[must_use]
     pub fn as_strict_as(mut self, before: &Self) -> Self {
         self.routes.retain(|path, route| {
@@ -109,6 +111,7 @@ impl Router {
             add(&mut route.middlewares, before.map(|it| &*it.middlewares));
             before.is_some()
         });
+        self.waiting.clone_from(&before.waiting);
         self
     }
 
@@ -195,12 +198,13 @@ impl Router {
         &self.waiting
     }
 
-    /// The middlewares that a plugin names and that no plugin is.
+    /// The paths of a plugin that are not served, and the middlewares that each waits for.
     #[must_use]
-    pub fn missing(&self, plugin: &Plugin) -> Vec<String> {
+    pub fn missing(&self, plugin: &Plugin) -> BTreeMap<String, Vec<String>> {
         let source = plugin.id().to_string();
         let waiting = self.waiting.iter().filter(|it| it.source == source);
-        waiting.flat_map(|it| it.missing.clone()).collect()
+        let waiting = waiting.map(|it| (it.path.clone(), it.missing.clone()));
+        waiting.collect()
     }
 }
 

@@ -174,8 +174,9 @@ impl Catalog {
             Err(_) => Content::hash_of(file, limit).await,
         };
         self.files.get_mut(file)?.hash = hash;
+        let is_whole = !matches!(&content, Err(Refusal::Incomplete | Refusal::Empty));
         if let Some(hash) = &hash
-            && let Some(instead) = self.state.instead_of(&id.key(), hash)
+            && let Some(instead) = self.state.instead_of(&id.key(), hash, is_whole)
         {
             let instead = self.state.read(&instead).await;
             content = instead.map_err(|_| Refusal::NotKept);
@@ -194,6 +195,8 @@ impl Catalog {
     /// There is no such plugin, or nothing that it was before, or that cannot be loaded.
     pub async fn roll_back(&mut self, key: &str) -> Result<Change, String> {
         let (file, id) = self.find(key)?;
+        let lock = self.state.have_lock();
+        lock.map_err(|error| format!("that cannot be kept: {error}"))?;
         let kept = self.state.of(key);
         if kept.disabled {
             return Err(format!("{key} is disabled"));
@@ -379,6 +382,7 @@ impl Catalog {
                 one_line(&line)
             );
             known.since = Instant::now();
+            known.refusals = known.refusals.saturating_add(1);
         }
         known.outcome = outcome;
     }

@@ -50,7 +50,7 @@ pub enum CompileError {
     #[error("the compiler failed: {0}")]
     Broken(String),
     /// Somebody else ended the compiler: the operating system for want of memory, for instance.
-    #[error("the compiler was ended from outside, by {0}; it is tried again")]
+    #[error("the compiler was ended from outside, by {0}")]
     Killed(ExitStatus),
     /// There is no process to be had.
     #[error("no process can be started to compile it: {0}")]

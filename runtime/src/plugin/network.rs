@@ -8,7 +8,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use hyper::{Request, Response};
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 pub use wasmtime_wasi_http::{Error, RequestOptions, WasiBody};
 
 pub use self::internet::Internet;
@@ -26,7 +26,13 @@ pub trait Network: Send + Sync {
 }
 
 /// A request counts as under way (`limits.outgoing-requests`) for as long as somebody has its permit.
-pub type Permit = Arc<OwnedSemaphorePermit>;
+#[derive(Clone)]
+pub struct Permit {
+    /// That it is one of its plugin's.
+    pub request: Arc<OwnedSemaphorePermit>,
+    /// How many more names its tenant may have looked up at once.
+    pub lookups: Arc<Semaphore>,
+}
 
 /// A request under way, until its response begins.
 pub type Sending = Pin<Box<dyn Future<Output = Result<(Response<WasiBody>, Rest), Error>> + Send>>;

@@ -23,7 +23,7 @@ const LOCK: &str = "lock";
 /// The state, and the folder where it is kept.
 pub(super) struct State {
     folder: PathBuf,
-    /// None: the folder is not this server's to write to.
+    /// None: the folder is not this server's to write to, or not yet.
     lock: Option<fs::File>,
     plugins: BTreeMap<String, Kept>,
 }
@@ -53,7 +53,7 @@ fn is_false(value: &bool) -> bool {
 
 impl State {
     /// What is kept in `folder`, which is made when it is missing. When it cannot be made, or is another server's, the log
-    /// says so, and nothing more is kept over a restart.
+    /// says so, and nothing more is kept over a restart before it can be, or the other has ended.
     ///
     /// # Errors
     /// What was kept is there and cannot be read: what is disabled would be served.
@@ -62,18 +62,11 @@ impl State {
             let folder = folder.display();
             tracing::warn!("nothing is kept of plugins over a restart: {folder}: {error}");
         });
-        let file = folder.join(NAME);
-        let read = match fs::read(&file) {
-            Ok(text) => serde_json::from_slice(&text).map_err(io::Error::from),
-            // Also where a folder should be there is something else.
-            Err(error) if matches!(error.kind(), NotFound | NotADirectory) => Ok(BTreeMap::new()),
-            Err(error) => Err(error),
-        };
-        let plugins = read.with_context(|| {
+        let plugins = read(folder).with_context(|| {
             format!(
                 "it is not known which plugins are disabled or rolled back: {} cannot be read; mend it, or delete it to have \
                  all of them served",
-                file.display()
+                folder.join(NAME).display()
             )
         })?;
         Ok(Self {
@@ -91,8 +84,9 @@ impl State {
     /// Keeps this of a plugin instead.
     ///
     /// # Errors
-    /// The disk does not take it.
+    /// The disk does not take it, or the folder is another server's.
     pub(super) fn set(&mut self, key: &str, kept: Kept) -> io::Result<()> {
+        self.have_lock()?;
         if self.plugins.get(key) == Some(&kept) {
             return Ok(());
         }
@@ -102,14 +96,18 @@ impl State {
     }
 
     /// Forgets the plugins whose files are gone, but not those that are disabled: they would not be if they came again.
-    pub(super) fn retain(&mut self, is_there: impl Fn(&str) -> bool) {
-        let stays = |key: &String, kept: &Kept| kept.disabled || is_there(key);
+    pub(super) fn retain(&mut self, is_there: impl Fn(&str, &Kept) -> bool) {
+        let stays = |key: &String, kept: &Kept| kept.disabled || is_there(key, kept);
         if self.plugins.iter().all(|(key, kept)| stays(key, kept)) {
             return;
         }
-        let mut plugins = self.plugins.clone();
-        plugins.retain(|key, kept| stays(key, kept));
-        if let Err(error) = self.save(plugins).and_then(|()| self.tidy()) {
+        let forgotten = self.have_lock().and_then(|()| {
+            let mut plugins = self.plugins.clone();
+            plugins.retain(|key, kept| stays(key, kept));
+            self.save(plugins)?;
+            self.tidy()
+        });
+        if let Err(error) = forgotten {
             tracing::warn!(
                 "cannot forget plugins that are gone: {}: {error}",
                 self.folder.display()
@@ -118,14 +116,19 @@ impl State {
     }
 
     /// The hash of what serves instead of a file that consists of that, because it was rolled back. With anything else in
-    /// the file the rollback is over, also when it is not served.
-    pub(super) fn instead_of(&mut self, key: &str, in_file: &blake3::Hash) -> Option<String> {
+    /// the file the rollback is over, also when it is not served; but not with what may be a part of it.
+    pub(super) fn instead_of(
+        &mut self,
+        key: &str,
+        in_file: &blake3::Hash,
+        is_whole: bool,
+    ) -> Option<String> {
         let mut kept = self.of(key);
         let rejected = kept.rejected.take()?;
         if rejected == in_file.to_hex().as_str() {
             return kept.current;
         }
-        if let Err(error) = self.set(key, kept) {
+        if is_whole && let Err(error) = self.set(key, kept) {
             tracing::warn!(
                 "the rollback of {key} cannot be ended: {}: {error}",
                 self.folder.display()
@@ -136,7 +139,6 @@ impl State {
 
     /// Writes it down first, so that nothing counts that would be gone after a restart.
     fn save(&mut self, plugins: BTreeMap<String, Kept>) -> io::Result<()> {
-        self.check_lock()?;
         let text = serde_json::to_vec_pretty(&plugins)?;
         write(&self.folder.join(NAME), &text)?;
         self.plugins = plugins;
@@ -152,21 +154,21 @@ impl State {
         bytes: &[u8],
         in_file: Option<blake3::Hash>,
     ) {
-        let rejected = in_file.filter(|in_file| in_file != hash);
-        let hash = hash.to_hex().to_string();
-        let mut kept = self.of(key);
-        kept.rejected = rejected.map(|hash| hash.to_hex().to_string());
-        if kept.current.as_ref() != Some(&hash) {
-            kept.previous = kept.current.replace(hash.clone());
-        }
-        let file = self.file(&hash);
-        let written = self.check_lock().and_then(|()| match file.exists() {
-            true => Ok(()),
-            false => write(&file, bytes),
+        let written = self.have_lock().and_then(|()| {
+            let rejected = in_file.filter(|in_file| in_file != hash);
+            let hash = hash.to_hex().to_string();
+            let mut kept = self.of(key);
+            kept.rejected = rejected.map(|hash| hash.to_hex().to_string());
+            if kept.current.as_ref() != Some(&hash) {
+                kept.previous = kept.current.replace(hash.clone());
+            }
+            let file = self.file(&hash);
+            if !file.exists() {
+                write(&file, bytes)?;
+            }
+            self.set(key, kept)?;
+            self.tidy()
         });
-        let written = written
-            .and_then(|()| self.set(key, kept))
-            .and_then(|()| self.tidy());
         if let Err(error) = written {
             tracing::warn!(
                 "{key} cannot be rolled back later: {}: {error}",
@@ -187,14 +189,17 @@ impl State {
         }
     }
 
-    /// Only who has the lock writes or deletes anything.
-    fn check_lock(&self) -> io::Result<()> {
-        match self.lock {
-            Some(_) => Ok(()),
-            None => Err(io::Error::other(
-                "the folder `state` was not to be had when the server started, and the log says why",
-            )),
+    /// Only who has the lock writes or deletes anything. When another server has ended, what it has left is taken over.
+    ///
+    /// # Errors
+    /// It is not to be had.
+    pub(super) fn have_lock(&mut self) -> io::Result<()> {
+        if self.lock.is_none() {
+            let lock = lock(&self.folder)?;
+            self.plugins = read(&self.folder)?;
+            self.lock = Some(lock);
         }
+        Ok(())
     }
 
     /// The file with that hash.
@@ -217,6 +222,16 @@ impl State {
             }
         }
         Ok(())
+    }
+}
+
+/// What is kept in a folder.
+fn read(folder: &Path) -> io::Result<BTreeMap<String, Kept>> {
+    match fs::read(folder.join(NAME)) {
+        Ok(text) => Ok(serde_json::from_slice(&text)?),
+        // Also where a folder should be there is something else.
+        Err(error) if matches!(error.kind(), NotFound | NotADirectory) => Ok(BTreeMap::new()),
+        Err(error) => Err(error),
     }
 }
 

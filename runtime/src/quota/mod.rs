@@ -17,6 +17,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Poll, ready};
 use std::time::{Duration, Instant};
 
+use tokio::sync::Semaphore;
 use tokio::task::yield_now;
 use tokio::time::sleep;
 
@@ -68,7 +69,11 @@ pub struct Budget {
     deliveries: Option<Rate>,
     host_calls: Option<Rate>,
     log_lines: Option<Rate>,
+    lookups: Arc<Semaphore>,
 }
+
+/// How many names a tenant has looked up at once.
+const LOOKUPS: usize = 32;
 
 impl Budget {
     /// Nothing is used yet.
@@ -90,6 +95,7 @@ impl Budget {
             host_calls: rate(quotas.host_calls_per_second, 10),
             // A panic and its backtrace come at once.
             log_lines: rate(quotas.log_lines_per_second, 1),
+            lookups: Arc::new(Semaphore::new(LOOKUPS)),
         }
     }
 
@@ -198,6 +204,12 @@ impl Account {
     pub fn unbounded() -> Self {
         let none = Quotas::default();
         Tenants::new(1, u64::MAX).account(None, &none, &none)
+    }
+
+    /// How many more names the tenant may have looked up at once.
+    #[must_use]
+    pub fn lookups(&self) -> Arc<Semaphore> {
+        self.0.tenant.lookups.clone()
     }
 
     fn budgets(&self) -> [&Budget; 2] {

@@ -17,6 +17,9 @@ use super::file::{self, ENTRIES};
 /// For how long a failure to open answers those who come next. An open reads the whole file, and a guest can ask often.
 const RETRY_AFTER: Duration = Duration::from_secs(if cfg!(test) { 0 } else { 1 });
 
+/// How long the last plugin of a tenant may take to let go of its store, when another one comes.
+const CLOSES_IN: Duration = Duration::from_millis(if cfg!(test) { 100 } else { 1000 });
+
 /// The table of entries as readers see it.
 pub(super) type Entries = ReadOnlyTable<&'static [u8], &'static [u8]>;
 
@@ -178,7 +181,7 @@ impl Handle {
         self.broken.store(false, Ordering::Release);
         let opened = catch_unwind(AssertUnwindSafe(|| {
             drop(old);
-            file::open(&self.file)
+            self.open_file()
         }));
         let error = match opened {
             Ok(Ok(database)) => {
@@ -197,6 +200,19 @@ impl Handle {
         }
         *failed = Some((Instant::now(), error.clone()));
         Err(error)
+    }
+
+    /// Opens the file, which the one that had it before may just be closing.
+    fn open_file(&self) -> Result<Database, Error> {
+        let until = Instant::now() + CLOSES_IN;
+        loop {
+            match file::open(&self.file) {
+                Err(Error::DatabaseAlreadyOpen) if Instant::now() < until => {
+                    std::thread::sleep(Duration::from_millis(10));
+                }
+                opened => return opened,
+            }
+        }
     }
 
     pub(super) fn stopped(&self) -> StoreError {

@@ -28,7 +28,7 @@ const calls = ({ calls }) => Object.values(calls).reduce((all, { count }) => all
 const ofEach = (counts) => Object.entries(counts).map(([name, number]) => `${count(number)} ${name}`).join(", ");
 
 const FACTS = [
-  ["Missing middlewares", (it) => it.missing.join(", ")],
+  ["Missing middlewares", (it) => Object.entries(it.missing).map(([path, names]) => `${names.join(", ")} for ${path}`).join("; ")],
   ["Generation", (it) => it.generation ?? "–"],
   ["Instances", (it) => count(it.uses.instances)],
   ["Calls", (it) => count(calls(it))],

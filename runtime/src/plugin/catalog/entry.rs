@@ -16,6 +16,8 @@ pub(super) struct File {
     pub(super) since: Instant,
     /// Whether it ends too early, and has been given time for that.
     pub(super) incomplete: bool,
+    /// How often it was refused as it is.
+    pub(super) refusals: u32,
     /// What it consists of, once it has been read.
     pub(super) hash: Option<blake3::Hash>,
     /// What has come of it as it is.
@@ -41,6 +43,7 @@ impl File {
             stamp: stamp(file),
             since: Instant::now(),
             incomplete: false,
+            refusals: 0,
             hash: None,
             outcome: Outcome::Settling,
         }

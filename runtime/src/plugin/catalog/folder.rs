@@ -118,6 +118,9 @@ pub(in super::super) fn identify(tenant: Option<&Path>, file: &Path) -> Result<P
         return Err(Refusal::Name(problem));
     }
     match file.file_stem().and_then(|name| name.to_str()) {
+        Some(name) if name.ends_with(".wasm") => {
+            Err(Refusal::Name("it ends in `.wasm` twice".into()))
+        }
         Some(name) if !name.chars().any(char::is_control) => Ok(PluginId {
             tenant,
             name: name.to_owned(),

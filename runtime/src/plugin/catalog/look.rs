@@ -10,8 +10,10 @@ use super::folder::{Scanned, file_of, folders, lies_in, scan};
 use super::{Catalog, INCOMPLETE};
 use crate::plugin::describe::Loaded;
 
-/// How long after its refusal a file is tried again that was refused for what passes.
+/// How long after its refusal a file is tried again that was refused for what passes. Twice as long after each time, up to
+/// [`LONGEST_RETRY`]: what is compiled in vain takes up others' time.
 const RETRY: Duration = Duration::from_secs(10);
+const LONGEST_RETRY: Duration = Duration::from_secs(640);
 
 /// What is to be done next.
 pub(super) enum Found {
@@ -96,7 +98,8 @@ impl Catalog {
                 }
                 (Outcome::Settling, true) => not_before(settles),
                 (Outcome::Refused(refusal), true) if refusal.passes() => {
-                    let again = known.since + RETRY;
+                    let pause = RETRY * 2_u32.saturating_pow(known.refusals.saturating_sub(1));
+                    let again = known.since + pause.min(LONGEST_RETRY);
                     if again <= now {
                         known.outcome = Outcome::Settling;
                     }
@@ -112,7 +115,7 @@ impl Catalog {
         }
         self.files.retain(|file, _| !forgotten.contains(file));
         self.state
-            .retain(|key| !forgotten.contains(&file_of(&self.folder, key)));
+            .retain(|key, _| !forgotten.contains(&file_of(&self.folder, key)));
         match (gone, ready) {
             (Some(gone), _) => Found::Gone(gone),
             _ if !forgotten.is_empty() => Found::Forgotten,

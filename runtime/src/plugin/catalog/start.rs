@@ -44,11 +44,15 @@ impl Catalog {
         for (file, id) in found.found {
             catalog.files.insert(file.clone(), File::new(id, &file));
         }
-        // What has gone while nobody looked.
-        catalog.state.retain(|key| {
-            let file = file_of(&catalog.folder, key);
-            catalog.files.contains_key(&file) || lies_in(&file, &found.unreadable)
-        });
+        // What has gone while nobody looked. Not what was rolled back: if its file came again, it would be served. Nor
+        // anything when there are no files at all, as in a folder that is still to be filled.
+        if !catalog.files.is_empty() {
+            catalog.state.retain(|key, kept| {
+                let file = file_of(&catalog.folder, key);
+                let is_there = catalog.files.contains_key(&file);
+                is_there || kept.rejected.is_some() || lies_in(&file, &found.unreadable)
+            });
+        }
         let until = tokio::time::Instant::now() + start;
         let _ = timeout_at(until, catalog.load_first()).await;
         let left = catalog.files.values().filter(|known| known.is_settling());

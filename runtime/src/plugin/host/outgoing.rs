@@ -16,7 +16,7 @@ use wasmtime_wasi_http::{Result, WasiHttpHooks};
 
 use super::super::Plugin;
 use super::super::log::PluginLog;
-use super::super::network::{Error, Network, RequestOptions, Rest, WasiBody};
+use super::super::network::{Error, Network, Permit, RequestOptions, Rest, WasiBody};
 use super::HostState;
 use crate::config::PluginSettings;
 use crate::ids::PluginId;
@@ -33,6 +33,8 @@ pub(super) struct Outgoing {
     settings: Arc<PluginSettings>,
     /// How many more requests may be under way.
     free: Arc<Semaphore>,
+    /// See [`Permit`].
+    lookups: Arc<Semaphore>,
     network: Arc<dyn Network>,
 }
 
@@ -43,6 +45,7 @@ impl Outgoing {
             log: plugin.log.clone(),
             settings: plugin.settings(),
             free: plugin.terms.load().outgoing.clone(),
+            lookups: plugin.account().lookups(),
             network: plugin.shared.network.clone(),
         }
     }
@@ -102,7 +105,10 @@ impl WasiHttpHooks for Outgoing {
             tracing::debug!(plugin = %self.plugin, "too many outgoing requests (limits.outgoing-requests)");
             return Box::new(async { Err(Error::ConnectionLimitReached) });
         };
-        let permit = Arc::new(permit);
+        let permit = Permit {
+            request: Arc::new(permit),
+            lookups: self.lookups.clone(),
+        };
         let sending = self.network.send(request, options, permit.clone());
         Box::new(async move {
             let (response, rest) = sending.await?;

@@ -8,6 +8,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::FutureExt;
 use http_body_util::BodyExt;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use hyper::client::conn::http1::{self, SendRequest};
@@ -81,7 +82,12 @@ impl Internet {
                 answer = &mut answer => return answer,
                 ended = &mut connection => {
                     open = false;
-                    ended?;
+                    // It may fail behind the answer, by what the host sends or does next.
+                    match (ended, (&mut answer).now_or_never()) {
+                        (_, Some(Ok(answer))) => return Ok(answer),
+                        (Err(error), _) | (_, Some(Err(error))) => return Err(error),
+                        (Ok(()), None) => {}
+                    }
                 }
             }
             answer.await

@@ -9,9 +9,9 @@ use tokio::task::spawn_blocking;
 
 use super::Permit;
 
-/// How many names are looked up at once, for all plugins. Each takes one of Tokio's 512 threads for what blocks, for half a
-/// minute when no server of names answers, and the store, the operator and what is loaded need these threads too. It is
-/// more than one plugin has requests, if the operator has not raised that.
+/// How many names are looked up at once, for all tenants. Each takes one of Tokio's 512 threads for what blocks, for half a
+/// minute when no server of names answers, and the store, the operator and what is loaded need these threads too. A tenant
+/// has a bound of its own, so that it takes several to keep others waiting.
 const LOOKUPS: usize = 128;
 
 /// Looks up names.
@@ -51,10 +51,12 @@ impl Lookups {
         lookup: impl FnOnce() -> io::Result<T> + Send + 'static,
         permit: Permit,
     ) -> io::Result<T> {
-        let free = self.free.clone().acquire_owned().await;
-        let place = free.map_err(io::Error::other)?;
+        let own = permit.lookups.clone().acquire_owned().await;
+        let own = own.map_err(io::Error::other)?;
+        let place = self.free.clone().acquire_owned().await;
+        let place = place.map_err(io::Error::other)?;
         let running = spawn_blocking(move || {
-            let _until_the_end = (place, permit);
+            let _until_the_end = (place, own, permit);
             lookup()
         });
         running.await?
@@ -75,7 +77,23 @@ mod tests {
     const PATIENCE: Duration = Duration::from_secs(30);
 
     async fn permit(of: &Arc<Semaphore>) -> Permit {
-        Arc::new(of.clone().acquire_owned().await.unwrap())
+        Permit {
+            request: Arc::new(of.clone().acquire_owned().await.unwrap()),
+            lookups: Arc::new(Semaphore::new(1)),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_tenants_lookups_wait_for_its_own() {
+        let lookups = Lookups::at_once(2);
+        let requests = Arc::new(Semaphore::new(2));
+        let first = permit(&requests).await;
+        let busy = first.lookups.clone().acquire_owned().await.unwrap();
+        assert!(lookups.run(|| Ok(()), first).now_or_never().is_none());
+        let other = permit(&requests).await;
+        let other = lookups.run(|| Ok(2), other);
+        assert_eq!(timeout(PATIENCE, other).await.unwrap().unwrap(), 2);
+        drop(busy);
     }
 
     #[tokio::test]
