@@ -293,6 +293,14 @@ async fn p4_a_namespace_whose_middleware_goes_is_served_no_more_and_that_is_said
             && list.contains("not served /gated (gated): missing middleware `gate`"),
         "{list}"
     );
+
+    // Nor when another version of it names one that there is not.
+    server.drop_in("gate.wasm", &Mould::middleware("gate").bytes());
+    become_served(&server, "/gated").await;
+    let other = Mould::namespace("/gated").set("middlewares", json!(["gate", "absent"]));
+    server.drop_in("gated.wasm", &other.bytes());
+    server.log_line(&["not served /gated (gated.wasm): missing middleware `absent`"]);
+    expect_not_served(&server, "/gated").await;
 }
 
 #[tokio::test]
