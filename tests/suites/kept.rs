@@ -24,6 +24,14 @@ fn server(state: &TempDir, swap: &[u8]) -> Server {
     builder(state).file("swap.wasm", swap).start()
 }
 
+/// A server whose plugin has been replaced by its second generation.
+async fn replaced(state: &TempDir) -> Server {
+    let server = server(state, &generation(1).bytes());
+    server.drop_in("swap.wasm", &generation(2).bytes());
+    serves(&server, 2).await;
+    server
+}
+
 fn stop(mut server: Server) {
     server.signal(Signal::TERM);
     server.wait_exit(PATIENCE);
@@ -57,9 +65,7 @@ fn kept(state: &TempDir) -> Vec<String> {
 #[tokio::test]
 async fn p6_a_rollback_from_what_is_no_plugin_holds_over_a_restart() {
     let state = state();
-    let before = server(&state, &generation(1).bytes());
-    before.drop_in("swap.wasm", &generation(2).bytes());
-    serves(&before, 2).await;
+    let before = replaced(&state).await;
     before.drop_in("swap.wasm", NONSENSE);
     before.log_line(&["refused", "swap.wasm", "is not WebAssembly"]);
     roll_back(&before);
@@ -124,9 +130,7 @@ async fn p6_what_is_kept_of_a_plugin_goes_when_its_file_goes_while_no_server_run
 #[tokio::test]
 async fn p6_a_rollback_outlives_a_start_without_the_plugins_file() {
     let state = state();
-    let before = server(&state, &generation(1).bytes());
-    before.drop_in("swap.wasm", &generation(2).bytes());
-    serves(&before, 2).await;
+    let before = replaced(&state).await;
     roll_back(&before);
     serves(&before, 1).await;
     stop(before);
@@ -155,9 +159,7 @@ async fn p6_who_gets_the_folder_later_keeps_what_happens_from_then_on() {
 #[tokio::test]
 async fn p6_of_two_servers_with_one_folder_the_first_keeps_what_it_has() {
     let state = state();
-    let first = server(&state, &generation(1).bytes());
-    first.drop_in("swap.wasm", &generation(2).bytes());
-    serves(&first, 2).await;
+    let first = replaced(&state).await;
     let second = builder(&state).file("other.wasm", &Mould::namespace("/other").bytes());
     let second = second.start();
     second.log_line(&["nothing is kept", "another server keeps its plugins there"]);

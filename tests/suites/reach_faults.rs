@@ -56,15 +56,17 @@ async fn error(server: &Server, told: Value) -> String {
     answer["error"].as_str().unwrap_or_default().to_owned()
 }
 
+/// What a desk gets from a host of this name that answers with these bytes.
+async fn fetched(name: &str, bytes: &'static [u8]) -> Value {
+    let port = host(async move |stream| drop(answer(stream, bytes).await)).await;
+    let told = json!({ "fetch": format!("http://{name}:{port}") });
+    call(&desk(port), "/desk", told).await
+}
+
 #[tokio::test]
 async fn a_host_is_found_by_its_name() {
-    let port = host(async |stream| {
-        let head = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi";
-        drop(answer(stream, head).await);
-    })
-    .await;
-    let told = json!({ "fetch": format!("http://localhost:{port}") });
-    let answer = call(&desk(port), "/desk", told).await;
+    let whole = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi";
+    let answer = fetched("localhost", whole).await;
     assert_eq!(answer, json!({ "status": 200, "body": "hi" }));
 }
 
@@ -180,14 +182,9 @@ async fn a_refusal_that_comes_before_the_body_is_read_is_the_answer() {
 
 #[tokio::test]
 async fn what_comes_behind_an_answer_does_not_spoil_it() {
-    let port = host(async |stream| {
-        let more = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi\r\n";
-        drop(answer(stream, more).await);
-    })
-    .await;
-    let told = json!({ "fetch": format!("http://127.0.0.1:{port}") });
-    let answered = call(&desk(port), "/desk", told).await;
-    assert_eq!(answered, json!({ "status": 200, "body": "hi" }));
+    let more = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi\r\n";
+    let answer = fetched("127.0.0.1", more).await;
+    assert_eq!(answer, json!({ "status": 200, "body": "hi" }));
 }
 
 #[tokio::test]

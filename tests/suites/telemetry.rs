@@ -6,6 +6,7 @@ use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue};
+use opentelemetry_proto::tonic::resource::v1::Resource;
 use opentelemetry_proto::tonic::trace::v1::Span;
 use prost::Message;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -80,11 +81,7 @@ impl Collector {
         if head.starts_with("post /v1/traces ") {
             let request = ExportTraceServiceRequest::decode(body).expect("it is OTLP");
             for resource in request.resource_spans {
-                let attributes = resource.resource.expect("it says whose").attributes;
-                self.services
-                    .lock()
-                    .unwrap()
-                    .extend(attribute(&attributes, "service.name"));
+                self.note_service(resource.resource);
                 let scopes = resource.scope_spans.into_iter();
                 self.spans
                     .lock()
@@ -95,17 +92,19 @@ impl Collector {
             assert!(head.starts_with("post /v1/logs "), "{head}");
             let request = ExportLogsServiceRequest::decode(body).expect("it is OTLP");
             for resource in request.resource_logs {
-                let attributes = resource.resource.expect("it says whose").attributes;
-                self.services
-                    .lock()
-                    .unwrap()
-                    .extend(attribute(&attributes, "service.name"));
+                self.note_service(resource.resource);
                 let scopes = resource.scope_logs.into_iter();
                 let records = scopes.flat_map(|it| it.log_records);
                 let lines = records.map(|record| text(record.body.as_ref()));
                 self.lines.lock().unwrap().extend(lines);
             }
         }
+    }
+
+    fn note_service(&self, resource: Option<Resource>) {
+        let attributes = resource.expect("it says whose").attributes;
+        let name = attribute(&attributes, "service.name");
+        self.services.lock().unwrap().extend(name);
     }
 
     fn span(&self, name: &str) -> Option<Span> {

@@ -11,6 +11,7 @@ use super::table::{or_dash, table};
 use super::{config_file_if_any, environment, wait};
 use crate::admin::{Action, Client, Order, PluginInfo, Status};
 use crate::config::Config;
+use crate::net::router::not_served;
 use crate::plugin::host::one_line;
 
 #[derive(Args)]
@@ -125,11 +126,7 @@ fn in_words(plugins: &[PluginInfo]) -> String {
     let mut text = table(&rows).unwrap_or_else(|| "no plugins\n".to_owned());
     for plugin in plugins {
         for (path, missing) in &plugin.missing {
-            let missing = missing.join("`, `");
-            let line = format!(
-                "not served {path} ({}): missing middleware `{missing}`",
-                plugin.name
-            );
+            let line = not_served(path, &plugin.name, missing);
             text += &format!("{}\n", one_line(&line));
         }
         if let Some(refusal) = &plugin.refusal {

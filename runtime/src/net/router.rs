@@ -50,13 +50,16 @@ impl Waiting {
     /// What the operator is told about it.
     #[must_use]
     pub fn in_words(&self) -> String {
-        let missing: Vec<_> = self.missing.iter().map(|it| format!("`{it}`")).collect();
-        let Self { path, source, .. } = self;
-        format!(
-            "not served {path} ({source}): missing middleware {}",
-            missing.join(", ")
-        )
+        not_served(&self.path, &self.source, &self.missing)
     }
+}
+
+/// What the operator is told about a path of a plugin that waits for middlewares.
+#[must_use]
+pub fn not_served(path: &str, plugin: &str, missing: &[String]) -> String {
+    let missing: Vec<_> = missing.iter().map(|it| format!("`{it}`")).collect();
+    let missing = missing.join(", ");
+    format!("not served {path} ({plugin}): missing middleware {missing}")
 }
 
 impl Router {
